@@ -1,1 +1,60 @@
-//! x
+//! Palisade, an AI gateway whose every stage is a sandboxed WebAssembly
+//! component.
+//!
+//! # Code map, in the order in which data flows
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`manifest`] | `proxy.toml`: from raw to valid, every problem with its line |
+//! | [`plugin`] | components: loading, checking, limits, calls; the contract's host side |
+//! | [`generation`] | a manifest and its plugins, put together, immutable |
+//! | [`reload`] | watching files; a new generation for the old one, or the reason why not |
+//! | [`server`] | connections, and letting them end |
+//! | [`exchange`] | the request path: read → route → filters → rewriter → adapter |
+//! | [`upstream`] | the wire to providers: where to, with which credential, how long |
+//! | [`frame`] | cutting an upstream's bytes into frames |
+//! | [`answer`] | the answer path: passed through, or decoded → filtered → written |
+//! | [`dialect`] | what the host knows of the formats that clients speak |
+//! | [`record`] | one record an exchange, to the loggers |
+//!
+//! Beneath all: [`json`] (edits that touch nothing else), [`message`] (what
+//! plugins see), [`event`] (what models say), [`failure`] (how an exchange
+//! fails), [`secret`].
+//!
+//! # Invariants
+//!
+//! - The host knows no provider by name. Providers are components and lines of
+//!   the manifest.
+//! - A plugin sees no credential. `upstream` places it after the last plugin
+//!   has run, on a request whose host the manifest chose.
+//! - A call of a plugin works on a clone of the message, which replaces the
+//!   original only if the call returns `ok`.
+//! - Bytes that no plugin edited are the bytes that the client sent.
+//! - A plugin instance serves one exchange, and is not entered again after it
+//!   has failed.
+//! - An exchange stays on the generation that it began with.
+//! - A status is chosen in `failure` and written in `answer::reply`; nowhere
+//!   else does a failure become a response.
+//! - Every exchange makes one record, on every path.
+//! - No answer ends as if it were whole when it was not.
+//! - Every queue, body, wait and loop has a bound.
+
+pub mod answer;
+pub mod bindings;
+pub mod builtin;
+pub mod dialect;
+pub mod event;
+pub mod exchange;
+pub mod failure;
+pub mod frame;
+pub mod gateway;
+pub mod generation;
+pub mod json;
+pub mod manifest;
+pub mod message;
+pub mod plugin;
+pub mod record;
+pub mod reload;
+pub mod secret;
+pub mod server;
+pub mod upstream;

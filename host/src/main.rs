@@ -1,1 +1,192 @@
-fn main() {}
+//! The `palisade` program: manifest → generation → listen → serve → drain.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use palisade::gateway::Gateway;
+use palisade::generation::{Builder, Compiler, Generation};
+use palisade::manifest::{Log, Manifest};
+use palisade::reload::{Files, Reloader};
+use palisade::server::{self, Drained};
+use palisade::{builtin, plugin};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// An AI gateway whose every stage is a sandboxed WebAssembly component.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// The manifest.
+    #[arg(
+        short,
+        long,
+        global = true,
+        default_value = "proxy.toml",
+        env = "PALISADE_CONFIG"
+    )]
+    config: PathBuf,
+    /// Listen here instead of where the manifest says; port 0 takes a free one.
+    #[arg(long, env = "PALISADE_LISTEN")]
+    listen: Option<std::net::SocketAddr>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check the manifest and every plugin, and serve nothing.
+    Check,
+    /// Write the first-party plugins to a directory, to copy or to replace.
+    Export { directory: PathBuf },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("palisade: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    match &arguments.command {
+        None => runtime.block_on(serve(arguments)),
+        Some(Command::Check) => runtime.block_on(check(&arguments.config)),
+        Some(Command::Export { directory }) => export(directory),
+    }
+}
+
+async fn serve(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let manifest = Manifest::load(&arguments.config)?;
+    start_log(&manifest.log);
+    let listen = arguments.listen.unwrap_or(manifest.server.listen);
+    let files = Files::of(&manifest);
+    let (running, mut ended) = mpsc::channel(1);
+    let builder = builder(&manifest, running)?;
+    let generation = builder.build(manifest).await?;
+    let listener = TcpListener::bind(listen).await.with_context(|| {
+        format!("cannot listen on {listen} (is another server there? see `listen`)")
+    })?;
+    announce(&generation, &listener)?;
+
+    let gateway = Arc::new(Gateway::new(generation)?);
+    let reloader = Reloader::new(gateway.clone(), builder, arguments.config.clone(), files);
+    let reloading = tokio::spawn(reloader.run());
+    let drained = server::serve(gateway.clone(), listener, stopped()?).await;
+    reloading.abort();
+    let _ = reloading.await;
+    let drain = gateway.generation().server.drain_timeout;
+    drop(gateway);
+    // Loggers write what they have before the process ends.
+    let _ = tokio::time::timeout(drain, ended.recv()).await;
+    match drained {
+        Drained::All => tracing::info!("stopped"),
+        Drained::TimedOut => tracing::warn!("stopped before every exchange had ended"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Ready when the process is told to stop.
+fn stopped() -> anyhow::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: no new exchanges are taken, those under way go on");
+    })
+}
+
+fn builder(manifest: &Manifest, running: mpsc::Sender<()>) -> anyhow::Result<Builder> {
+    let engine = plugin::engine(manifest.server.max_instances).map_err(|e| {
+        anyhow::anyhow!("the plugin pool cannot be made (see `max-instances`): {e:#}")
+    })?;
+    plugin::start_ticking(&engine)?;
+    Ok(Builder::new(Compiler::new(engine), running))
+}
+
+fn announce(generation: &Generation, listener: &TcpListener) -> anyhow::Result<()> {
+    let address = listener.local_addr()?;
+    println!("listening on http://{address}");
+    for skipped in &generation.skipped {
+        tracing::info!("{skipped}");
+    }
+    let (routes, plugins) = (generation.routes.len(), generation.plugins.len());
+    tracing::info!(generation = generation.number, routes, plugins, "serving");
+    Ok(())
+}
+
+async fn check(config: &Path) -> anyhow::Result<ExitCode> {
+    let manifest = Manifest::load(config)?;
+    let (running, _ended) = mpsc::channel(1);
+    let generation = builder(&manifest, running)?.build(manifest).await?;
+    for plugin in &generation.plugins {
+        let stages: Vec<_> = plugin.stages().iter().map(ToString::to_string).collect();
+        println!(
+            "plugin {}: {} (sha256 {})",
+            plugin.name,
+            stages.join(", "),
+            plugin.digest
+        );
+    }
+    for route in &generation.routes {
+        let filters: Vec<_> = route
+            .filters
+            .iter()
+            .map(|m| m.plugin.name.as_str())
+            .collect();
+        let rewriter = route.rewriter.as_ref().map(|m| m.plugin.name.as_str());
+        let chain: Vec<_> = filters
+            .into_iter()
+            .chain(rewriter)
+            .chain([route.adapter.plugin.name.as_str()])
+            .collect();
+        println!("route {}: {}", route.name, chain.join(" → "));
+    }
+    for skipped in &generation.skipped {
+        println!("{skipped}");
+    }
+    println!("{}: ok", config.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn export(directory: &Path) -> anyhow::Result<ExitCode> {
+    std::fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
+    for name in builtin::names() {
+        let file = directory.join(format!("{name}.wasm"));
+        let bytes = builtin::component(name).unwrap_or_default();
+        std::fs::write(&file, bytes).with_context(|| file.display().to_string())?;
+        println!("{}", file.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn start_log(log: &Log) {
+    let filter: Targets = log
+        .level
+        .parse()
+        .unwrap_or_else(|_| Targets::new().with_default(tracing::level_filters::LevelFilter::INFO));
+    let text = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry().with(filter);
+    if log.json {
+        registry.with(text.json()).init();
+    } else {
+        registry.with(text).init();
+    }
+}

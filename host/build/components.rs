@@ -1,0 +1,82 @@
+//! Building packages of this workspace as WebAssembly components, from a build
+//! script: the gateway's for the first-party plugins, the tests' for guests.
+
+use std::env;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const TARGET: &str = "wasm32-wasip2";
+
+/// Installs the target if rustup manages this toolchain and it is not there.
+fn ensure_target() -> Result<(), String> {
+    if target_is_there() {
+        return Ok(());
+    }
+    let installed = Command::new("rustup")
+        .args(["target", "add", TARGET])
+        .output();
+    match installed {
+        Ok(output) if output.status.success() && target_is_there() => Ok(()),
+        Ok(output) => Err(String::from_utf8_lossy(&output.stderr)
+            .trim()
+            .replace('\n', "; ")),
+        Err(error) => Err(format!("rustup could not be run: {error}")),
+    }
+}
+
+fn target_is_there() -> bool {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let printed = Command::new(rustc)
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .output();
+    printed.is_ok_and(|output| {
+        output.status.success()
+            && Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir()
+    })
+}
+
+/// Builds packages of the workspace at `root` as components, below
+/// `target_dir`, and answers the directory that they are in.
+pub fn build(root: &Path, names: &[String], target_dir: &Path) -> Result<PathBuf, Box<dyn Error>> {
+    if let Err(reason) = ensure_target() {
+        println!(
+            "cargo::error=the Rust target {TARGET}, which plugins are built for, is missing; \
+             type: rustup target add {TARGET} ({reason})"
+        );
+        std::process::exit(1);
+    }
+    // A target directory of its own: the outer cargo holds the lock of its.
+    let target_dir = target_dir.join("wasm");
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root).args([
+        "build",
+        "--quiet",
+        "--profile",
+        "plugin",
+        "--target",
+        TARGET,
+    ]);
+    cargo.arg("--target-dir").arg(&target_dir);
+    for name in names {
+        cargo.args(["--package", name]);
+    }
+    // What is set for the gateway's own compilation is not for the plugins'.
+    for variable in [
+        "CARGO_ENCODED_RUSTFLAGS",
+        "RUSTFLAGS",
+        "RUSTC_WRAPPER",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "CARGO_BUILD_TARGET",
+        "CARGO_BUILD_TARGET_DIR",
+        "CARGO_TARGET_DIR",
+        "RUSTDOCFLAGS",
+    ] {
+        cargo.env_remove(variable);
+    }
+    let status = cargo.status()?;
+    if !status.success() {
+        return Err("the components could not be built".into());
+    }
+    Ok(target_dir.join(TARGET).join("plugin"))
+}

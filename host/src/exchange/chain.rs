@@ -1,0 +1,296 @@
+//! The chain: which plugin sees the request, in which order, and what its
+//! decision or its failure means.
+
+use bytes::Bytes;
+
+use super::Pinned;
+use crate::answer::{self, Flow, Guards, Origin, Ready, Source};
+use crate::dialect;
+use crate::event::ModelEvent;
+use crate::failure::{Failure, Kind};
+use crate::gateway::Gateway;
+use crate::generation::Member;
+use crate::message::{Exchange, Request};
+use crate::plugin::{Action, CallError, Instance, OnFailure, Stage, UpstreamRequest, Verdict};
+use crate::record::Recorder;
+use crate::upstream::Outgoing;
+
+/// A message on its way through the chain.
+struct Chain<'r> {
+    route: Pinned,
+    exchange: Exchange,
+    request: Request,
+    recorder: &'r mut Recorder,
+    /// The instances of filters that will see the answer too, in the order of
+    /// the route's filters.
+    held: Vec<Option<Instance>>,
+}
+
+/// What the chain decided.
+enum Decision {
+    Send(Box<(Instance, UpstreamRequest)>),
+    Answer(Vec<ModelEvent>),
+    Reply(crate::plugin::Reply),
+}
+
+/// Takes a request through the chain to its answer.
+pub(super) async fn run(
+    gateway: &Gateway,
+    route: Pinned,
+    exchange: Exchange,
+    request: Request,
+    recorder: &mut Recorder,
+) -> Result<Ready, Failure> {
+    let held = route.filters.iter().map(|_| None).collect();
+    let mut chain = Chain {
+        route,
+        exchange,
+        request,
+        recorder,
+        held,
+    };
+    chain.guarded()?;
+    let decided = chain.decide().await;
+    // What plugins noted explains a refusal as well as an answer.
+    chain.recorder.entry().model = chain.request.model();
+    for (key, value) in chain.exchange.notes.clone().into_pairs() {
+        chain.recorder.set_note(&key, value);
+    }
+    if !chain.request.dropped.is_empty() {
+        chain
+            .recorder
+            .note("dropped", chain.request.dropped.join(", "));
+    }
+    match decided? {
+        Decision::Send(sending) => chain.send(gateway, *sending).await,
+        Decision::Answer(events) => chain.answered(events).await,
+        Decision::Reply(reply) => answer::reply(reply),
+    }
+}
+
+impl Chain<'_> {
+    /// A path whose answers cannot be read must not be a way round a filter of
+    /// answers.
+    fn guarded(&self) -> Result<(), Failure> {
+        let guard = self
+            .route
+            .filters
+            .iter()
+            .find(|m| m.plugin.serves(Stage::EventFilter));
+        match (guard, self.exchange.facts.dialect) {
+            (Some(guard), None) => Err(Failure::new(
+                Kind::NotFound,
+                format!(
+                    "route \"{}\" filters answers (\"{}\"), and cannot read those of {}",
+                    self.route.name, guard.plugin.name, self.request.target.path
+                ),
+            )
+            .with_detail("let another route match this path, if it may be passed through unread")),
+            _ => Ok(()),
+        }
+    }
+
+    async fn decide(&mut self) -> Result<Decision, Failure> {
+        for index in 0..self.route.filters.len() {
+            if let Some(events) = self.filter(index).await? {
+                return Ok(Decision::Answer(events));
+            }
+        }
+        if let Some(rewriter) = self.route.rewriter.clone() {
+            let rewritten = self.rewrite(&rewriter).await;
+            self.allow(&rewriter, Stage::Rewriter, rewritten)?;
+        }
+        self.encode().await
+    }
+
+    /// Shows the request to one filter; answers the events by which the filter
+    /// answers it, if it does.
+    async fn filter(&mut self, index: usize) -> Result<Option<Vec<ModelEvent>>, Failure> {
+        let member = self.route.filters[index].clone();
+        if !member.plugin.serves(Stage::RequestFilter) {
+            return Ok(None);
+        }
+        let checked = self.check(index, &member).await;
+        match self.allow(&member, Stage::RequestFilter, checked)? {
+            None | Some(Verdict::Proceed) => Ok(None),
+            Some(Verdict::Deny(denial)) => Err(self.denied(&member, Failure::denied(denial))),
+            Some(Verdict::Answer(events)) if self.exchange.facts.dialect.is_some() => {
+                self.recorder
+                    .note("answered-by", member.plugin.name.clone());
+                Ok(Some(events))
+            }
+            Some(Verdict::Answer(_)) => {
+                let broke =
+                    CallError::Protocol("it answered by events on a path without a dialect".into());
+                self.allow::<()>(&member, Stage::RequestFilter, Err(broke))
+                    .map(|_| None)
+            }
+        }
+    }
+
+    async fn check(&mut self, index: usize, member: &Member) -> Result<Verdict, CallError> {
+        let mut instance = Instance::start(&member.plugin).await?;
+        let verdict = instance
+            .check(&mut self.exchange, &mut self.request)
+            .await?;
+        if member.plugin.serves(Stage::EventFilter) {
+            self.held[index] = Some(instance);
+        }
+        Ok(verdict)
+    }
+
+    async fn rewrite(&mut self, member: &Member) -> Result<(), CallError> {
+        let mut instance = Instance::start(&member.plugin).await?;
+        instance
+            .rewrite(&mut self.exchange, &mut self.request)
+            .await
+    }
+
+    async fn encode(&mut self) -> Result<Decision, Failure> {
+        let plugin = self.route.adapter.plugin.clone();
+        self.recorder.entry().provider = Some(plugin.name.clone());
+        let member = Member {
+            plugin,
+            on_failure: OnFailure::Reject,
+        };
+        self.translate(&member)?;
+        let encoded = async {
+            let mut instance = Instance::start(&member.plugin).await?;
+            let action = instance
+                .encode(&mut self.exchange, &mut self.request)
+                .await?;
+            Ok((instance, action))
+        };
+        let (instance, action) = encoded
+            .await
+            .map_err(|error: CallError| Failure::plugin(&member.plugin.name, "provider", &error))?;
+        match action {
+            Action::Send(request) => Ok(Decision::Send(Box::new((instance, request)))),
+            Action::Answer(events) if self.exchange.facts.dialect.is_some() => {
+                Ok(Decision::Answer(events))
+            }
+            Action::Answer(_) => {
+                let broke =
+                    CallError::Protocol("it answered by events on a path without a dialect".into());
+                Err(Failure::plugin(&member.plugin.name, "provider", &broke))
+            }
+            Action::Reply(reply) => Ok(Decision::Reply(reply)),
+            Action::Deny(denial) => Err(self.denied(&member, Failure::denied(denial))),
+        }
+    }
+
+    /// Puts the request into the hub dialect, unless the adapter takes it as
+    /// it is.
+    fn translate(&mut self, adapter: &Member) -> Result<(), Failure> {
+        let Some(dialect) = self.request.dialect.filter(|d| !adapter.plugin.takes(*d)) else {
+            return Ok(());
+        };
+        let Some(body) = self.request.body.value() else {
+            return Err(Failure::invalid("a plugin left a body that is not JSON"));
+        };
+        let hub = dialect
+            .to_hub(body)
+            .map_err(|e| Failure::invalid(e.to_string()))?;
+        for pointer in hub.dropped {
+            // Beyond the bound they are no longer listed one by one.
+            let _ = self.request.report_dropped(pointer);
+        }
+        self.request.set_body(Bytes::from(hub.body.to_string()));
+        self.request.dialect = Some(dialect::hub());
+        Ok(())
+    }
+
+    fn denied(&mut self, member: &Member, failure: Failure) -> Failure {
+        self.recorder.note("denied-by", member.plugin.name.clone());
+        failure
+    }
+
+    /// What a plugin's failure means: by its policy the exchange fails, or
+    /// goes on without the plugin.
+    fn allow<T>(
+        &mut self,
+        member: &Member,
+        stage: Stage,
+        result: Result<T, CallError>,
+    ) -> Result<Option<T>, Failure> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(error) => answer::failed(member, stage, &error).map(|note| {
+                self.recorder.note("bypassed", note);
+                None
+            }),
+        }
+    }
+
+    fn guards(&mut self) -> Guards {
+        let held = std::mem::take(&mut self.held);
+        Guards::new(self.route.filters.iter().cloned().zip(held).collect())
+    }
+
+    fn origin(&self, same_dialect: bool) -> Origin {
+        let client = self.exchange.facts.dialect;
+        let usage_in_stream = match (client, self.request.body.value()) {
+            (Some(dialect), Some(body))
+                if Some(dialect.name()) == self.request.dialect.map(|d| d.name()) =>
+            {
+                dialect.wants_usage_in_stream(body)
+            }
+            // Translated to the hub: the other dialects always tell.
+            _ => true,
+        };
+        Origin {
+            same_dialect,
+            usage_in_stream,
+            created: self.recorder.started_at(),
+            dropped: self.request.dropped.clone(),
+        }
+    }
+
+    /// An answer that a plugin gave by itself.
+    async fn answered(mut self, events: Vec<ModelEvent>) -> Result<Ready, Failure> {
+        let guards = self.guards();
+        let origin = self.origin(false);
+        let Some(client) = self.exchange.facts.dialect else {
+            return Err(Failure::new(
+                Kind::Internal,
+                "an answer by events has no dialect",
+            ));
+        };
+        let flow = Flow::new(Source::burst(events), guards, self.exchange, self.route);
+        answer::of_events(flow, client, origin, None).await
+    }
+
+    async fn send(
+        mut self,
+        gateway: &Gateway,
+        (instance, upstream): (Instance, UpstreamRequest),
+    ) -> Result<Ready, Failure> {
+        let answered_in = upstream.dialect.as_deref().and_then(dialect::by_name);
+        let framing = upstream.framing;
+        let body = match &upstream.body {
+            Some(body) => Bytes::copy_from_slice(body),
+            None => self.request.body.bytes().clone(),
+        };
+        let method = self.request.target.method.clone();
+        let outgoing = Outgoing::new(&self.route.adapter, method, upstream, body)?;
+        let incoming = outgoing
+            .send(gateway.client(), self.route.first_byte_timeout)
+            .await?;
+
+        let Some(client) = self.exchange.facts.dialect else {
+            return answer::passed_through(incoming, None, self.origin(true), &self.route).await;
+        };
+        let same = answered_in.is_some_and(|dialect| dialect == client);
+        let origin = self.origin(same);
+        let guards = self.guards();
+        if same && (guards.is_empty() || !incoming.status.is_success()) {
+            let watched = Some((client, self.exchange.facts.clone()));
+            return answer::passed_through(incoming, watched, origin, &self.route).await;
+        }
+        let head = answer::Kept::of(&incoming, same);
+        let source =
+            Source::upstream(incoming, instance, framing, &mut self.exchange, &self.route).await?;
+        let flow = Flow::new(source, guards, self.exchange, self.route);
+        answer::of_events(flow, client, origin, Some(head)).await
+    }
+}

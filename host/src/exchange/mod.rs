@@ -1,0 +1,113 @@
+//! The request path: from a request's head to the head of its answer.
+//!
+//! admit → read → route → security filters → model rewriter → adapter →
+//! upstream → answer. Every way out that is not an answer is a `Failure`, and
+//! `answer::refuse` is the one place where it becomes a response.
+
+mod chain;
+mod read;
+
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{Method, Request, Response};
+use hyper::body::Incoming as ClientBody;
+
+use crate::answer::{self, Body};
+use crate::dialect;
+use crate::failure::{Failure, Kind};
+use crate::gateway::Gateway;
+use crate::generation::{Generation, Route};
+use crate::record::Recorder;
+
+pub use read::presented_key;
+
+/// The route of an exchange, which keeps its generation alive.
+#[derive(Debug, Clone)]
+pub struct Pinned {
+    generation: Arc<Generation>,
+    index: usize,
+}
+
+impl std::ops::Deref for Pinned {
+    type Target = Route;
+
+    fn deref(&self) -> &Route {
+        &self.generation.routes[self.index]
+    }
+}
+
+impl Pinned {
+    /// The gateway's bounds as of this generation.
+    pub fn server(&self) -> &crate::manifest::Server {
+        &self.generation.server
+    }
+}
+
+/// Serves one request.
+pub async fn handle(gateway: &Gateway, request: Request<ClientBody>) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    if is_probe(&head) {
+        return answer::alive();
+    }
+    let generation = gateway.generation();
+    let id = gateway.next_id();
+    let mut recorder = Recorder::new(&id, head.method.as_str(), head.uri.path());
+    let spoken = dialect::of_request(&head.method, head.uri.path());
+    let shape = spoken.unwrap_or_else(|| dialect::error_shape(head.uri.path(), &head.headers));
+    let Some(permit) = gateway.admit() else {
+        let busy = "the gateway is busy: all places for exchanges are taken";
+        return answer::refuse(shape, &id, &Failure::overloaded(busy), recorder);
+    };
+    recorder.hold(permit);
+    match serve(gateway, &generation, &id, (head, body), &mut recorder).await {
+        Ok(ready) => answer::respond(ready, &id, recorder),
+        Err(failure) => answer::refuse(shape, &id, &failure, recorder),
+    }
+}
+
+/// Clients and load balancers look whether anyone is there (headroom#2032).
+fn is_probe(head: &Parts) -> bool {
+    let safe = matches!(head.method, Method::GET | Method::HEAD);
+    safe && matches!(head.uri.path(), "/" | "/healthz")
+}
+
+async fn serve(
+    gateway: &Gateway,
+    generation: &Arc<Generation>,
+    id: &str,
+    (head, body): (Parts, ClientBody),
+    recorder: &mut Recorder,
+) -> Result<answer::Ready, Failure> {
+    let received = read::request(generation, head, body, recorder).await?;
+    let pinned = route(generation, &received)?;
+    recorder.entry().route = Some(pinned.name.clone());
+    recorder.set_loggers(&pinned.loggers);
+    let (exchange, request) = received.into_exchange(id, &pinned.name);
+    recorder.entry().requested_model = exchange.facts.requested_model.clone();
+    recorder.entry().streaming = exchange.facts.streaming;
+    chain::run(gateway, pinned, exchange, request, recorder).await
+}
+
+fn route(generation: &Arc<Generation>, received: &read::Received) -> Result<Pinned, Failure> {
+    let sought = received.sought();
+    let index = generation
+        .routes
+        .iter()
+        .position(|route| route.takes(&sought));
+    let index = index.ok_or_else(|| {
+        let model = sought
+            .model
+            .map(|model| format!(" for model \"{model}\""))
+            .unwrap_or_default();
+        Failure::new(
+            Kind::NotFound,
+            format!("no route takes {}{model}", sought.path),
+        )
+        .with_code("no_route")
+    })?;
+    Ok(Pinned {
+        generation: generation.clone(),
+        index,
+    })
+}

@@ -1,0 +1,252 @@
+//! Reading a request: who sends it, its body within bounds, and what dialect
+//! it is in.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH};
+use http::request::Parts;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming as ClientBody;
+
+use crate::dialect::{self, Dialect};
+use crate::failure::{Failure, Kind};
+use crate::generation::{Generation, Sought};
+use crate::json::Json;
+use crate::message::{
+    CONNECTION_HEADERS, CREDENTIAL_HEADERS, Exchange, Facts, Notes, Request, Target,
+};
+use crate::record::Recorder;
+use crate::secret::Secret;
+
+/// The query parameters in which some clients send a key (litellm#8075).
+const KEY_PARAMETERS: [&str; 2] = ["key", "api_key"];
+
+/// A request that has been read.
+pub(super) struct Received {
+    target: Target,
+    headers: HeaderMap,
+    body: Json,
+    dialect: Option<&'static dyn Dialect>,
+    model: Option<String>,
+    principal: Option<String>,
+}
+
+impl Received {
+    pub(super) fn sought(&self) -> Sought<'_> {
+        Sought {
+            path: &self.target.path,
+            headers: &self.headers,
+            model: self.model.as_deref(),
+            principal: self.principal.as_deref(),
+        }
+    }
+
+    pub(super) fn into_exchange(self, id: &str, route: &str) -> (Exchange, Request) {
+        let streaming = match (self.dialect, self.body.value()) {
+            (Some(dialect), Some(body)) => dialect.stream(body),
+            _ => false,
+        };
+        let facts = Facts {
+            id: id.to_owned(),
+            route: route.to_owned(),
+            principal: self.principal,
+            dialect: self.dialect,
+            streaming,
+            requested_model: self.model,
+        };
+        let request = Request {
+            target: Arc::new(self.target),
+            headers: Arc::new(self.headers),
+            body: self.body,
+            dialect: self.dialect,
+            dropped: Vec::new(),
+        };
+        (
+            Exchange {
+                facts: Arc::new(facts),
+                notes: Notes::default(),
+            },
+            request,
+        )
+    }
+}
+
+pub(super) async fn request(
+    generation: &Generation,
+    mut head: Parts,
+    body: ClientBody,
+    recorder: &mut Recorder,
+) -> Result<Received, Failure> {
+    let presented = presented_key(&head);
+    let principal = generation.principal(presented.as_ref()).map_err(|()| {
+        let message = match presented {
+            Some(_) => "the key that was sent is not one of this gateway's",
+            None => "no key was sent: this gateway wants one, as a bearer token or as x-api-key",
+        };
+        Failure::new(Kind::Unauthenticated, message).with_code("invalid_api_key")
+    })?;
+    let principal = principal.map(str::to_owned);
+    let dialect = dialect::of_request(&head.method, head.uri.path());
+    recorder.entry().principal = principal.clone();
+    recorder.entry().dialect = dialect.map(|dialect| dialect.name().to_owned());
+
+    if let Some(coding) = head
+        .headers
+        .get(CONTENT_ENCODING)
+        .filter(|c| *c != "identity")
+    {
+        let coding = coding.to_str().unwrap_or("?");
+        return Err(Failure::invalid(format!(
+            "content-encoding \"{coding}\" is not taken; send the body uncompressed"
+        )));
+    }
+    let body = whole(generation, &head.headers, body).await?;
+    recorder.entry().request_bytes = body.len() as u64;
+    let body = Json::new(body);
+    if let Some(dialect) = dialect {
+        object(dialect, &body)?;
+    }
+    let model = body.string("/model");
+    for name in CREDENTIAL_HEADERS.iter().chain(&CONNECTION_HEADERS) {
+        head.headers.remove(*name);
+    }
+    let target = Target {
+        path: head.uri.path().to_owned(),
+        query: head.uri.query().and_then(without_keys),
+        method: head.method,
+    };
+    Ok(Received {
+        target,
+        headers: head.headers,
+        body,
+        dialect,
+        model,
+        principal,
+    })
+}
+
+/// The key that a client sent, wherever SDKs put one: OpenAI's and Anthropic's
+/// as a bearer token, others as `x-api-key`, `api-key` or in the query.
+pub fn presented_key(head: &Parts) -> Option<Secret> {
+    let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let bearer = header(AUTHORIZATION.as_str()).and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme
+            .eq_ignore_ascii_case("bearer")
+            .then_some(token.trim())
+    });
+    let in_header = bearer
+        .or_else(|| header("x-api-key"))
+        .or_else(|| header("api-key"));
+    if let Some(key) = in_header.filter(|key| !key.is_empty()) {
+        return Some(Secret::new(key));
+    }
+    let pairs = form_urlencoded::parse(head.uri.query()?.as_bytes());
+    let found = pairs
+        .into_iter()
+        .find(|(name, _)| KEY_PARAMETERS.contains(&name.as_ref()));
+    found.map(|(_, key)| Secret::new(&key))
+}
+
+/// The query without keys, otherwise as it was written.
+fn without_keys(query: &str) -> Option<String> {
+    let is_key = |pair: &&str| {
+        let name = pair.split('=').next().unwrap_or_default();
+        KEY_PARAMETERS.contains(&name)
+    };
+    let kept: Vec<&str> = query.split('&').filter(|pair| !is_key(pair)).collect();
+    (!kept.is_empty()).then(|| kept.join("&"))
+}
+
+async fn whole(
+    generation: &Generation,
+    headers: &HeaderMap,
+    body: ClientBody,
+) -> Result<Bytes, Failure> {
+    let limit = generation.server.max_request_body;
+    let too_large = || {
+        let message = format!("the body is larger than {limit} bytes (max-request-body)");
+        Failure::new(Kind::TooLarge, message)
+    };
+    let announced = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > limit as u64) {
+        return Err(too_large());
+    }
+    let reading = Limited::new(body, limit).collect();
+    match tokio::time::timeout(generation.server.request_timeout, reading).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) => {
+            Err(Failure::invalid("the body could not be read").with_detail(error.to_string()))
+        }
+        Err(_) => Err(Failure::new(
+            Kind::RequestTimeout,
+            "the body did not arrive in time",
+        )),
+    }
+}
+
+/// A body in a dialect is a JSON object whose members are unambiguous.
+fn object(dialect: &dyn Dialect, body: &Json) -> Result<(), Failure> {
+    let name = dialect.name();
+    if body.value().is_none() {
+        let reason = serde_json::from_slice::<serde::de::IgnoredAny>(body.bytes())
+            .map_or_else(|e| e.to_string(), |_| "not UTF-8".to_owned());
+        return Err(Failure::invalid(format!(
+            "the body is not JSON ({name}): {reason}"
+        )));
+    }
+    if !body.value().is_some_and(serde_json::Value::is_object) {
+        return Err(Failure::invalid(format!(
+            "the body is not a JSON object ({name})"
+        )));
+    }
+    if let Some(key) = body.duplicate_key() {
+        return Err(Failure::invalid(format!(
+            "the body has the member {key:?} twice"
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(headers: &[(&str, &str)], uri: &str) -> Parts {
+        let mut request = http::Request::builder().uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn a_key_is_found_wherever_it_is_sent() {
+        let found = |headers: &[(&str, &str)], uri: &str| {
+            presented_key(&head(headers, uri)).map(|key| key.expose().to_owned())
+        };
+        let k = Some("k1".to_owned());
+        assert_eq!(found(&[("authorization", "Bearer k1")], "/v1/x"), k);
+        assert_eq!(found(&[("authorization", "bearer  k1")], "/v1/x"), k);
+        assert_eq!(found(&[("x-api-key", "k1")], "/v1/x"), k);
+        assert_eq!(found(&[("api-key", "k1")], "/v1/x"), k);
+        assert_eq!(found(&[], "/v1/x?a=1&key=k1"), k);
+        assert_eq!(found(&[("authorization", "Basic k1")], "/v1/x"), None);
+        assert_eq!(found(&[("authorization", "Bearer ")], "/v1/x"), None);
+    }
+
+    #[test]
+    fn a_key_does_not_stay_in_the_query() {
+        assert_eq!(
+            without_keys("a=1&key=k1&b=%20"),
+            Some("a=1&b=%20".to_owned())
+        );
+        assert_eq!(without_keys("key=k1"), None);
+        assert_eq!(without_keys("monkey=1"), Some("monkey=1".to_owned()));
+    }
+}

@@ -1,0 +1,424 @@
+//! Making a generation: read every file once, hash it, compile what is new,
+//! start each plugin once, and put the routes together. Everything that is
+//! wrong is reported at once, and nothing of the live generation is touched.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use sha2::{Digest, Sha256};
+use tokio::sync::{Semaphore, mpsc};
+use wasmtime::Engine;
+
+use super::{Adapter, Generation, Member, NamedCredential, Route};
+use crate::builtin;
+use crate::manifest::{
+    Manifest, OutputTarget, PluginEntry, PluginName, Problem, Problems, RouteEntry, Source,
+    WithoutCredential,
+};
+use crate::plugin::{Code, Grant, LoadError, OnFailure, Output, Plugin, Stage, Terms};
+use crate::record::Logger;
+
+/// The largest component that is read, in bytes. Python's have 20 MiB.
+const MAX_COMPONENT: u64 = 256 << 20;
+
+/// How many compiled components are kept, used or not: going back to an
+/// earlier file is then free. One takes about as much memory as its code.
+const MAX_COMPILED: usize = 64;
+
+/// Compiles components, each only once.
+pub struct Compiler {
+    engine: Engine,
+    /// Compilations at a time: they must leave a core for traffic.
+    places: Semaphore,
+    /// The most recently used one last.
+    compiled: Mutex<Vec<(Compilation, Code)>>,
+}
+
+/// What a compilation depends on: the component's digest, and its grants.
+type Compilation = (String, BTreeSet<Grant>);
+
+/// Makes generations one after another, and carries over what has not changed.
+pub struct Builder {
+    compiler: Arc<Compiler>,
+    kept: Mutex<Kept>,
+    running: mpsc::Sender<()>,
+}
+
+/// What earlier generations made that a later one may use again.
+#[derive(Default)]
+struct Kept {
+    number: u64,
+    plugins: HashMap<Identity, Weak<Plugin>>,
+    loggers: Vec<Weak<Logger>>,
+}
+
+/// All that a plugin is made of; the same identity is the same plugin.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Identity {
+    name: String,
+    digest: String,
+    terms: String,
+}
+
+type Loaded = BTreeMap<String, Arc<Plugin>>;
+
+impl Compiler {
+    pub fn new(engine: Engine) -> Arc<Self> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let places = Semaphore::new((cores / 2).max(1));
+        Arc::new(Self {
+            engine,
+            places,
+            compiled: Mutex::default(),
+        })
+    }
+
+    async fn compile(
+        &self,
+        digest: &str,
+        grants: &BTreeSet<Grant>,
+        bytes: Vec<u8>,
+    ) -> Result<Code, LoadError> {
+        let key = (digest.to_owned(), grants.clone());
+        let _place = self.places.acquire().await;
+        if let Some(code) = self.known(&key) {
+            return Ok(code);
+        }
+        let engine = self.engine.clone();
+        let grants = grants.clone();
+        let compiling =
+            tokio::task::spawn_blocking(move || Code::compile(&engine, &grants, &bytes));
+        let code = compiling
+            .await
+            .unwrap_or_else(|e| Err(LoadError::NotAComponent(e.to_string())))?;
+        let mut compiled = self.compiled();
+        if compiled.len() >= MAX_COMPILED {
+            compiled.remove(0);
+        }
+        compiled.push((key, code.clone()));
+        Ok(code)
+    }
+
+    fn known(&self, key: &Compilation) -> Option<Code> {
+        let mut compiled = self.compiled();
+        let at = compiled.iter().position(|(known, _)| known == key)?;
+        let entry = compiled.remove(at);
+        let code = entry.1.clone();
+        compiled.push(entry);
+        Some(code)
+    }
+
+    fn compiled(&self) -> std::sync::MutexGuard<'_, Vec<(Compilation, Code)>> {
+        self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Builder {
+    /// `running` is held by every logger's task until it has written its last
+    /// record.
+    pub fn new(compiler: Arc<Compiler>, running: mpsc::Sender<()>) -> Self {
+        Self {
+            compiler,
+            kept: Mutex::default(),
+            running,
+        }
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the generation that a manifest describes.
+    pub async fn build(&self, manifest: Manifest) -> Result<Generation, Problems> {
+        let mut problems = Problems::new(&manifest.file);
+        let plugins = self.load_all(&manifest, &mut problems).await;
+        let mut routes = Vec::new();
+        let mut skipped = Vec::new();
+        for route in manifest.routes {
+            let entries = (&manifest.plugins, &manifest.credentials);
+            match adapter(&route, entries, &plugins) {
+                Some(adapter) if skips(&route, &adapter) => {
+                    skipped.push(left_out(&route, &adapter))
+                }
+                adapter => {
+                    let made = self.route(route, adapter, &manifest.plugins, &plugins);
+                    routes.extend(made.map_err(|list| problems.list.extend(list)).ok());
+                }
+            }
+        }
+        if routes.is_empty() && problems.list.is_empty() {
+            let message = format!("no route is left: {}", skipped.join("; "));
+            problems.list.push(Problem {
+                line: None,
+                message,
+                hint: None,
+            });
+        }
+        if !problems.list.is_empty() {
+            problems.list.sort_by_key(|problem| problem.line);
+            return Err(problems);
+        }
+        let mut kept = self.kept();
+        kept.number += 1;
+        let number = kept.number;
+        kept.plugins.retain(|_, plugin| plugin.strong_count() > 0);
+        drop(kept);
+        let (server, keys) = (manifest.server, manifest.keys);
+        let plugins = plugins.into_values().collect();
+        Ok(Generation {
+            number,
+            server,
+            keys,
+            routes,
+            skipped,
+            plugins,
+        })
+    }
+
+    async fn load_all(&self, manifest: &Manifest, problems: &mut Problems) -> Loaded {
+        let loading = manifest.plugins.values().map(|entry| self.load(entry));
+        let mut loaded = Loaded::new();
+        for (entry, result) in manifest
+            .plugins
+            .values()
+            .zip(futures_util::future::join_all(loading).await)
+        {
+            match result {
+                Ok(plugin) => {
+                    loaded.insert(entry.name.clone(), plugin);
+                }
+                Err(list) => problems.list.extend(list),
+            }
+        }
+        loaded
+    }
+
+    async fn load(&self, entry: &PluginEntry) -> Result<Arc<Plugin>, Vec<Problem>> {
+        let bytes = read(&entry.source).await.map_err(|message| {
+            vec![Problem {
+                line: Some(entry.source_line),
+                message: format!("plugin \"{}\": {message}", entry.name),
+                hint: hint(&entry.source),
+            }]
+        })?;
+        let digest = hex(&Sha256::digest(&bytes));
+        let identity = Identity {
+            name: entry.name.clone(),
+            digest: digest.clone(),
+            terms: format!(
+                "{:?} {:?} {:?} {}",
+                entry.limits, entry.grants, entry.output, entry.config
+            ),
+        };
+        let known = self.kept().plugins.get(&identity).and_then(Weak::upgrade);
+        if let Some(plugin) = known {
+            return Ok(plugin);
+        }
+        let failed = |error: LoadError| unloadable(entry, &error);
+        let code = self
+            .compiler
+            .compile(&digest, &entry.grants, bytes)
+            .await
+            .map_err(failed)?;
+        let terms = Terms {
+            name: entry.name.clone(),
+            config: entry.config.clone(),
+            limits: entry.limits,
+            output: output(&entry.output).map_err(|e| {
+                vec![problem(
+                    entry.line,
+                    format!("plugin \"{}\": its output: {e}", entry.name),
+                )]
+            })?,
+        };
+        let plugin = Plugin::load(code, digest, terms).await.map_err(failed)?;
+        self.kept()
+            .plugins
+            .insert(identity, Arc::downgrade(&plugin));
+        Ok(plugin)
+    }
+
+    fn route(
+        &self,
+        route: RouteEntry,
+        adapter: Option<Adapter>,
+        entries: &BTreeMap<String, PluginEntry>,
+        plugins: &Loaded,
+    ) -> Result<Route, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut member = |at: &PluginName, stages: &[Stage], default| {
+            let plugin = plugins.get(&at.value)?;
+            if !stages.iter().any(|stage| plugin.serves(*stage)) {
+                problems.push(wrong_stage(at, plugin, stages));
+                return None;
+            }
+            let on_failure = entries.get(&at.value).and_then(|entry| entry.on_failure);
+            Some(Member {
+                plugin: plugin.clone(),
+                on_failure: on_failure.unwrap_or(default),
+            })
+        };
+        let filter = [Stage::RequestFilter, Stage::EventFilter];
+        let filters: Vec<_> = route
+            .filters
+            .iter()
+            .filter_map(|at| member(at, &filter, OnFailure::Reject))
+            .collect();
+        let rewriter = route
+            .rewriter
+            .as_ref()
+            .and_then(|at| member(at, &[Stage::Rewriter], OnFailure::Reject));
+        let _ = member(&route.provider, &[Stage::Provider], OnFailure::Reject);
+        let loggers: Vec<_> = route
+            .loggers
+            .iter()
+            .filter_map(|at| member(at, &[Stage::LogSink], OnFailure::Bypass))
+            .collect();
+        let Some(adapter) = adapter.filter(|_| problems.is_empty()) else {
+            return Err(problems);
+        };
+        Ok(Route {
+            name: route.name,
+            matches: route.matches,
+            filters,
+            rewriter,
+            adapter,
+            loggers: loggers.iter().map(|member| self.logger(member)).collect(),
+            first_byte_timeout: route.first_byte_timeout,
+            idle_timeout: route.idle_timeout,
+        })
+    }
+
+    /// The task of a logger: the one that runs, or a new one.
+    fn logger(&self, member: &Member) -> Arc<Logger> {
+        let mut kept = self.kept();
+        kept.loggers.retain(|logger| logger.strong_count() > 0);
+        let known = kept.loggers.iter().filter_map(Weak::upgrade);
+        if let Some(logger) = known.into_iter().find(|logger| logger.runs(&member.plugin)) {
+            return logger;
+        }
+        let logger = Logger::start(
+            member.plugin.clone(),
+            member.on_failure,
+            self.running.clone(),
+        );
+        kept.loggers.push(Arc::downgrade(&logger));
+        logger
+    }
+}
+
+type Entries<'m> = (
+    &'m BTreeMap<String, PluginEntry>,
+    &'m BTreeMap<String, crate::manifest::Credential>,
+);
+
+fn adapter(route: &RouteEntry, entries: Entries, plugins: &Loaded) -> Option<Adapter> {
+    let entry = entries.0.get(&route.provider.value)?;
+    let credential = entry.credential.as_ref().and_then(|name| {
+        let credential = entries.1.get(name)?;
+        Some(NamedCredential {
+            name: name.clone(),
+            source: credential.source.to_string(),
+            secret: credential.secret.clone(),
+        })
+    });
+    let plugin = plugins.get(&route.provider.value)?.clone();
+    Some(Adapter {
+        plugin,
+        upstream: entry.upstream.clone(),
+        credential,
+    })
+}
+
+fn missing(adapter: &Adapter) -> Option<&NamedCredential> {
+    adapter
+        .credential
+        .as_ref()
+        .filter(|credential| credential.secret.is_none())
+}
+
+fn skips(route: &RouteEntry, adapter: &Adapter) -> bool {
+    route.without_credential == WithoutCredential::Skip && missing(adapter).is_some()
+}
+
+fn left_out(route: &RouteEntry, adapter: &Adapter) -> String {
+    let source = missing(adapter).map_or(String::new(), |credential| credential.source.clone());
+    format!("route \"{}\" is left out: {source} is not set", route.name)
+}
+
+fn problem(line: usize, message: String) -> Problem {
+    Problem {
+        line: Some(line),
+        message,
+        hint: None,
+    }
+}
+
+fn unloadable(entry: &PluginEntry, error: &LoadError) -> Vec<Problem> {
+    let LoadError::Configuration(errors) = error else {
+        let message = format!("plugin \"{}\" ({}): {error}", entry.name, entry.source);
+        return vec![problem(entry.source_line, message)];
+    };
+    let told = errors.iter().map(|e| {
+        let message = format!(
+            "plugin \"{}\": config {}: {}",
+            entry.name, e.pointer, e.message
+        );
+        problem(entry.config_line(&e.pointer), message)
+    });
+    told.collect()
+}
+
+fn wrong_stage(at: &PluginName, plugin: &Plugin, wanted: &[Stage]) -> Problem {
+    let list = |stages: &[Stage]| {
+        let names: Vec<_> = stages.iter().map(Stage::to_string).collect();
+        names.join(" or ")
+    };
+    let message = format!(
+        "plugin \"{}\" exports {}, and cannot serve as {}",
+        plugin.name,
+        list(&plugin.stages()).replace(" or ", " and "),
+        list(wanted)
+    );
+    problem(at.line, message)
+}
+
+fn output(target: &OutputTarget) -> std::io::Result<Output> {
+    match target {
+        OutputTarget::Log => Ok(Output::Log),
+        OutputTarget::Stdout => Ok(Output::Stdout),
+        OutputTarget::File(path) => Output::file(path),
+    }
+}
+
+async fn read(source: &Source) -> Result<Vec<u8>, String> {
+    match source {
+        Source::Builtin(name) => builtin::component(name)
+            .map(<[u8]>::to_vec)
+            .ok_or_else(|| format!("there is no {source}")),
+        Source::File(path) => read_file(path).await,
+    }
+}
+
+async fn read_file(path: &Path) -> Result<Vec<u8>, String> {
+    let cannot = |e: std::io::Error| format!("{} cannot be read: {e}", path.display());
+    let length = tokio::fs::metadata(path).await.map_err(cannot)?.len();
+    if length > MAX_COMPONENT {
+        return Err(format!(
+            "{} is larger than {} MiB",
+            path.display(),
+            MAX_COMPONENT >> 20
+        ));
+    }
+    tokio::fs::read(path).await.map_err(cannot)
+}
+
+fn hint(source: &Source) -> Option<String> {
+    matches!(source, Source::Builtin(_))
+        .then(|| format!("there are {}", builtin::names().join(", ")))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

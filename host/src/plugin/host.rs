@@ -1,0 +1,260 @@
+//! The host's side of `wit/0.1.0/message.wit`: what a plugin's handles do.
+//!
+//! Each edit works on the clone of the message that the call was given
+//! (`plugin::call`); nothing here reaches an exchange unless the call returns
+//! `ok`.
+
+use wasmtime::component::Resource;
+
+use super::state::{ExchangeView, State};
+use crate::bindings::palisade::plugin::message::{
+    Host, HostExchange, HostRequest, HostResponse, Text,
+};
+use crate::bindings::palisade::plugin::types::Header;
+use crate::dialect;
+use crate::json::{EditError, Json};
+use crate::message::{Request, ResponseHead};
+
+/// The most edits in one call. A filter that redacts a long conversation makes
+/// one for each text; beyond this it should write the body once.
+const MAX_EDITS: u32 = 4096;
+
+type Fallible<T> = wasmtime::Result<T>;
+type Edit = wasmtime::Result<Result<(), String>>;
+
+impl State {
+    fn request(&self, handle: &Resource<Request>) -> Fallible<&Request> {
+        Ok(self.table.get(handle)?)
+    }
+
+    /// Makes an edit, if the call may make another.
+    fn edit(
+        &mut self,
+        handle: &Resource<Request>,
+        change: impl FnOnce(&mut Request) -> Result<(), String>,
+    ) -> Edit {
+        self.edits += 1;
+        if self.edits > MAX_EDITS {
+            return Ok(Err(format!("a call makes at most {MAX_EDITS} edits")));
+        }
+        Ok(change(self.table.get_mut(handle)?))
+    }
+
+    fn edit_json(
+        &mut self,
+        handle: &Resource<Request>,
+        change: impl FnOnce(&Json) -> Result<Json, EditError>,
+    ) -> Edit {
+        self.edit(handle, |request| {
+            request.body = change(&request.body).map_err(|e| e.to_string())?;
+            Ok(())
+        })
+    }
+}
+
+impl Host for State {}
+
+impl HostExchange for State {
+    fn id(&mut self, _: Resource<ExchangeView>) -> Fallible<String> {
+        Ok(self.exchange()?.facts.id.clone())
+    }
+
+    fn route(&mut self, _: Resource<ExchangeView>) -> Fallible<String> {
+        Ok(self.exchange()?.facts.route.clone())
+    }
+
+    fn principal(&mut self, _: Resource<ExchangeView>) -> Fallible<Option<String>> {
+        Ok(self.exchange()?.facts.principal.clone())
+    }
+
+    fn dialect(&mut self, _: Resource<ExchangeView>) -> Fallible<Option<String>> {
+        Ok(self.exchange()?.facts.dialect.map(|d| d.name().to_owned()))
+    }
+
+    fn streaming(&mut self, _: Resource<ExchangeView>) -> Fallible<bool> {
+        Ok(self.exchange()?.facts.streaming)
+    }
+
+    fn requested_model(&mut self, _: Resource<ExchangeView>) -> Fallible<Option<String>> {
+        Ok(self.exchange()?.facts.requested_model.clone())
+    }
+
+    fn note(&mut self, _: Resource<ExchangeView>, key: String) -> Fallible<Option<String>> {
+        Ok(self.exchange()?.notes.get(&key).map(str::to_owned))
+    }
+
+    fn set_note(&mut self, _: Resource<ExchangeView>, key: String, value: String) -> Edit {
+        Ok(self.exchange()?.notes.set(key, value))
+    }
+
+    fn drop(&mut self, handle: Resource<ExchangeView>) -> Fallible<()> {
+        self.table.delete(handle)?;
+        Ok(())
+    }
+}
+
+impl HostRequest for State {
+    fn exchange(&mut self, _: Resource<Request>) -> Fallible<Resource<ExchangeView>> {
+        Ok(self.table.push(ExchangeView)?)
+    }
+
+    fn method(&mut self, handle: Resource<Request>) -> Fallible<String> {
+        Ok(self.request(&handle)?.target.method.to_string())
+    }
+
+    fn path(&mut self, handle: Resource<Request>) -> Fallible<String> {
+        Ok(self.request(&handle)?.target.path.clone())
+    }
+
+    fn query(&mut self, handle: Resource<Request>) -> Fallible<Option<String>> {
+        Ok(self.request(&handle)?.target.query.clone())
+    }
+
+    fn header(&mut self, handle: Resource<Request>, name: String) -> Fallible<Vec<Vec<u8>>> {
+        Ok(values(&self.request(&handle)?.headers, &name))
+    }
+
+    fn headers(&mut self, handle: Resource<Request>) -> Fallible<Vec<Header>> {
+        let headers = &self.request(&handle)?.headers;
+        Ok(headers
+            .iter()
+            .map(|(n, v)| (n.to_string(), v.as_bytes().to_vec()))
+            .collect())
+    }
+
+    fn dialect(&mut self, handle: Resource<Request>) -> Fallible<Option<String>> {
+        Ok(self.request(&handle)?.dialect.map(|d| d.name().to_owned()))
+    }
+
+    fn model(&mut self, handle: Resource<Request>) -> Fallible<Option<String>> {
+        Ok(self.request(&handle)?.model())
+    }
+
+    fn max_output_tokens(&mut self, handle: Resource<Request>) -> Fallible<Option<u64>> {
+        let request = self.request(&handle)?;
+        let (Some(dialect), Some(body)) = (request.dialect, request.body.value()) else {
+            return Ok(None);
+        };
+        Ok(dialect.max_output_tokens(body))
+    }
+
+    fn choices(&mut self, handle: Resource<Request>) -> Fallible<u32> {
+        let request = self.request(&handle)?;
+        let (Some(dialect), Some(body)) = (request.dialect, request.body.value()) else {
+            return Ok(1);
+        };
+        Ok(dialect.choices(body))
+    }
+
+    fn texts(&mut self, handle: Resource<Request>) -> Fallible<Vec<Text>> {
+        let request = self.request(&handle)?;
+        let (Some(dialect), Some(body)) = (request.dialect, request.body.value()) else {
+            return Ok(Vec::new());
+        };
+        let shown = |t: dialect::Text| Text {
+            role: t.role.to_owned(),
+            pointer: t.pointer,
+            content: t.content,
+        };
+        Ok(dialect.texts(body).into_iter().map(shown).collect())
+    }
+
+    fn get(&mut self, handle: Resource<Request>, pointer: String) -> Fallible<Option<String>> {
+        Ok(self.request(&handle)?.body.get(&pointer).map(str::to_owned))
+    }
+
+    fn body(&mut self, handle: Resource<Request>) -> Fallible<Vec<u8>> {
+        Ok(self.request(&handle)?.body.bytes().to_vec())
+    }
+
+    fn set_model(&mut self, handle: Resource<Request>, model: String) -> Edit {
+        self.edit_json(&handle, |body| body.set("/model", &quoted(&model)))
+    }
+
+    fn set_max_output_tokens(&mut self, handle: Resource<Request>, tokens: u64) -> Edit {
+        self.edit(&handle, |request| {
+            let (Some(dialect), Some(body)) = (request.dialect, request.body.value()) else {
+                return Err("the body is in no dialect that the host knows".to_owned());
+            };
+            let mut edited = request.body.clone();
+            for pointer in dialect.max_output_tokens_pointers(body) {
+                edited = edited
+                    .set(pointer, &tokens.to_string())
+                    .map_err(|e| e.to_string())?;
+            }
+            request.body = edited;
+            Ok(())
+        })
+    }
+
+    fn set(&mut self, handle: Resource<Request>, pointer: String, json: String) -> Edit {
+        self.edit_json(&handle, |body| body.set(&pointer, &json))
+    }
+
+    fn remove(&mut self, handle: Resource<Request>, pointer: String) -> Edit {
+        self.edit_json(&handle, |body| body.remove(&pointer))
+    }
+
+    fn set_body(&mut self, handle: Resource<Request>, body: Vec<u8>) -> Edit {
+        let limit = self.plugin.limits.output;
+        self.edit(&handle, |request| {
+            if body.len() > limit {
+                return Err(format!("a body has at most {limit} bytes"));
+            }
+            request.set_body(body.into());
+            Ok(())
+        })
+    }
+
+    fn set_header(&mut self, handle: Resource<Request>, name: String, value: Vec<u8>) -> Edit {
+        self.edit(&handle, |request| request.set_header(&name, value))
+    }
+
+    fn remove_header(&mut self, handle: Resource<Request>, name: String) -> Edit {
+        self.edit(&handle, |request| request.remove_header(&name))
+    }
+
+    fn report_dropped(&mut self, handle: Resource<Request>, pointer: String) -> Edit {
+        self.edit(&handle, |request| request.report_dropped(pointer))
+    }
+
+    fn drop(&mut self, handle: Resource<Request>) -> Fallible<()> {
+        self.table.delete(handle)?;
+        Ok(())
+    }
+}
+
+impl HostResponse for State {
+    fn exchange(&mut self, _: Resource<ResponseHead>) -> Fallible<Resource<ExchangeView>> {
+        Ok(self.table.push(ExchangeView)?)
+    }
+
+    fn status(&mut self, handle: Resource<ResponseHead>) -> Fallible<u16> {
+        Ok(self.table.get(&handle)?.status.as_u16())
+    }
+
+    fn header(&mut self, handle: Resource<ResponseHead>, name: String) -> Fallible<Vec<Vec<u8>>> {
+        Ok(values(&self.table.get(&handle)?.headers, &name))
+    }
+
+    fn streamed(&mut self, handle: Resource<ResponseHead>) -> Fallible<bool> {
+        Ok(self.table.get(&handle)?.streamed)
+    }
+
+    fn drop(&mut self, handle: Resource<ResponseHead>) -> Fallible<()> {
+        self.table.delete(handle)?;
+        Ok(())
+    }
+}
+
+fn values(headers: &http::HeaderMap, name: &str) -> Vec<Vec<u8>> {
+    headers
+        .get_all(name.to_ascii_lowercase())
+        .iter()
+        .map(|v| v.as_bytes().to_vec())
+        .collect()
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}

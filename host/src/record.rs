@@ -1,0 +1,242 @@
+//! The record of an exchange: exactly one for each, on every path, handed to
+//! the loggers of its route off the request path.
+//!
+//! A `Recorder` is made when the head of a request has been read and is
+//! finished when the last byte of the answer has been handed over. One that is
+//! dropped before was cancelled: the client went away.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use http::StatusCode;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use crate::plugin::{Entry, Instance, OnFailure, Outcome, Plugin};
+
+/// How many records wait for a logger before further ones are dropped, counted
+/// and told of. At 1 KiB a record this is 8 MiB a logger.
+const QUEUE: usize = 8192;
+
+/// The most records in one batch, and how long an incomplete one waits.
+const BATCH: usize = 256;
+const BATCH_WAIT: Duration = Duration::from_millis(100);
+
+/// What is known of an exchange so far.
+pub struct Recorder {
+    entry: Entry,
+    started: Instant,
+    loggers: Vec<Arc<Logger>>,
+    /// The exchange's place, which is free again when its record is made.
+    place: Option<OwnedSemaphorePermit>,
+    finished: bool,
+}
+
+impl Recorder {
+    pub fn new(id: &str, method: &str, path: &str) -> Self {
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let entry = Entry {
+            exchange_id: id.to_owned(),
+            started_at: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+            duration: 0,
+            method: method.to_owned(),
+            path: path.to_owned(),
+            status: None,
+            outcome: Outcome::Cancelled,
+            route: None,
+            principal: None,
+            dialect: None,
+            streaming: false,
+            requested_model: None,
+            model: None,
+            provider: None,
+            input_tokens: None,
+            output_tokens: None,
+            request_bytes: 0,
+            response_bytes: 0,
+            error: None,
+            notes: Vec::new(),
+        };
+        Self {
+            entry,
+            started: Instant::now(),
+            loggers: Vec::new(),
+            place: None,
+            finished: false,
+        }
+    }
+
+    /// Holds the exchange's place until its last byte.
+    pub fn hold(&mut self, place: OwnedSemaphorePermit) {
+        self.place = Some(place);
+    }
+
+    /// What has been recorded, to add to.
+    pub fn entry(&mut self) -> &mut Entry {
+        &mut self.entry
+    }
+
+    pub fn set_loggers(&mut self, loggers: &[Arc<Logger>]) {
+        self.loggers = loggers.to_vec();
+    }
+
+    /// When the exchange began, in seconds since 1970-01-01 UTC.
+    pub fn started_at(&self) -> u64 {
+        self.entry.started_at / 1000
+    }
+
+    pub fn set_status(&mut self, status: StatusCode) {
+        self.entry.status = Some(status.as_u16());
+    }
+
+    /// Adds something that has no field of its own, to what is there already.
+    pub fn note(&mut self, key: &str, value: String) {
+        match self.entry.notes.iter_mut().find(|(k, _)| k == key) {
+            Some((_, known)) => {
+                known.push_str(", ");
+                known.push_str(&value);
+            }
+            None => self.entry.notes.push((key.to_owned(), value)),
+        }
+    }
+
+    /// Writes something that has no field of its own.
+    pub fn set_note(&mut self, key: &str, value: String) {
+        self.entry.notes.retain(|(k, _)| k != key);
+        self.entry.notes.push((key.to_owned(), value));
+    }
+
+    /// Counts bytes of the answer as they are handed over.
+    pub fn sent(&mut self, bytes: usize) {
+        self.entry.response_bytes = self.entry.response_bytes.saturating_add(bytes as u64);
+    }
+
+    /// The exchange has ended; nothing is recorded after this.
+    pub fn finish(&mut self, outcome: Outcome) {
+        if std::mem::replace(&mut self.finished, true) {
+            return;
+        }
+        self.place = None;
+        self.entry.outcome = outcome;
+        let elapsed = self.started.elapsed().as_micros();
+        self.entry.duration = u64::try_from(elapsed).unwrap_or(u64::MAX);
+        let e = &self.entry;
+        tracing::debug!(
+            target: "palisade::exchange",
+            id = e.exchange_id, route = e.route.as_deref(), status = e.status,
+            outcome = ?e.outcome, duration_us = e.duration, error = e.error.as_deref(),
+            "exchange ended"
+        );
+        for logger in &self.loggers {
+            logger.offer(&self.entry);
+        }
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.finish(Outcome::Cancelled);
+    }
+}
+
+/// A logger plugin with its queue. When the last exchange that uses it and the
+/// generation that it belongs to are gone, its task writes what is left and
+/// ends.
+pub struct Logger {
+    plugin: Arc<Plugin>,
+    queue: mpsc::Sender<Entry>,
+    dropped: AtomicU64,
+}
+
+impl Logger {
+    /// Starts the logger's task; `running` is held until it has ended.
+    pub fn start(
+        plugin: Arc<Plugin>,
+        on_failure: OnFailure,
+        running: mpsc::Sender<()>,
+    ) -> Arc<Self> {
+        let (queue, entries) = mpsc::channel(QUEUE);
+        let writer = Writer {
+            plugin: plugin.clone(),
+            on_failure,
+            entries,
+        };
+        tokio::spawn(async move {
+            writer.run().await;
+            drop(running);
+        });
+        Arc::new(Self {
+            plugin,
+            queue,
+            dropped: AtomicU64::new(0),
+        })
+    }
+
+    /// Whether this logger runs the given plugin.
+    pub fn runs(&self, plugin: &Arc<Plugin>) -> bool {
+        Arc::ptr_eq(&self.plugin, plugin)
+    }
+
+    fn offer(&self, entry: &Entry) {
+        if self.queue.try_send(entry.clone()).is_ok() {
+            return;
+        }
+        let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
+        if dropped.is_power_of_two() {
+            let plugin = self.plugin.name.as_str();
+            tracing::warn!(plugin, dropped, "its queue is full: records are lost");
+        }
+    }
+}
+
+/// The task that gives a logger its batches.
+struct Writer {
+    plugin: Arc<Plugin>,
+    on_failure: OnFailure,
+    entries: mpsc::Receiver<Entry>,
+}
+
+impl Writer {
+    async fn run(mut self) {
+        let mut batch = Vec::with_capacity(BATCH);
+        while self.entries.recv_many(&mut batch, BATCH).await > 0 {
+            // A few more may be on their way; one call for many is cheaper.
+            let gather = async {
+                while batch.len() < BATCH {
+                    let room = BATCH - batch.len();
+                    if self.entries.recv_many(&mut batch, room).await == 0 {
+                        break;
+                    }
+                }
+            };
+            let _ = tokio::time::timeout(BATCH_WAIT, gather).await;
+            self.write(&batch).await;
+            batch.clear();
+        }
+    }
+
+    /// Writes a batch; one that fails is tried once more if failures are not
+    /// to be passed over.
+    async fn write(&self, batch: &[Entry]) {
+        let attempts = if self.on_failure == OnFailure::Reject {
+            2
+        } else {
+            1
+        };
+        for _ in 0..attempts {
+            match self.attempt(batch).await {
+                Ok(()) => return,
+                Err(error) => {
+                    let (plugin, records) = (self.plugin.name.as_str(), batch.len());
+                    tracing::error!(plugin, records, %error, "the logger failed a batch");
+                }
+            }
+        }
+    }
+
+    async fn attempt(&self, batch: &[Entry]) -> Result<(), crate::plugin::CallError> {
+        Instance::start(&self.plugin).await?.write(batch).await
+    }
+}
