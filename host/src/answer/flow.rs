@@ -1,8 +1,6 @@
 //! From the upstream's bytes, or a plugin's events, to the events that the
 //! client will be told: framing, decoding, the ledger, the filters.
 
-use bytes::Bytes;
-
 use super::guards::{Guards, Passed};
 use super::ledger::Ledger;
 use super::{Settled, of_event};
@@ -37,9 +35,9 @@ pub struct Decoding {
 /// Events, with the bytes that they came in.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// Each frame's bytes, and the events that were made of it; empty unless
+    /// Each frame, and the events that were made of it; empty unless
     /// frames are kept.
-    pub framed: Vec<(Bytes, Vec<ModelEvent>)>,
+    pub framed: Vec<(Framed, Vec<ModelEvent>)>,
     /// What the filters let through.
     pub events: Vec<ModelEvent>,
     /// The answer ends here, with this failure if there is one.
@@ -160,7 +158,7 @@ impl Flow {
 
     async fn advance(&mut self) -> Result<Batch, Failure> {
         let (mut framed, over) = match &mut self.source {
-            Source::Burst(events) => (vec![(Bytes::new(), std::mem::take(events))], true),
+            Source::Burst(events) => (vec![(raw(Vec::new()), std::mem::take(events))], true),
             Source::Upstream(decoding) => {
                 let (limit, idle) = (
                     self.route.server().max_response_body,
@@ -229,7 +227,7 @@ fn take_error(events: &mut Vec<ModelEvent>) -> Option<Failure> {
     }
 }
 
-type Frames = Vec<(Bytes, Vec<ModelEvent>)>;
+type Frames = Vec<(Framed, Vec<ModelEvent>)>;
 
 impl Decoding {
     /// Reads what comes next and decodes it; whether that was the end.
@@ -288,11 +286,15 @@ impl Decoding {
                 .instance
                 .decode(exchange, self.decoder, &frames)
                 .await?;
-            decoded.extend(raws.into_iter().zip(events));
+            let framed = raws
+                .into_iter()
+                .zip(frames)
+                .map(|(raw, frame)| Framed { raw, frame });
+            decoded.extend(framed.zip(events));
         }
         if over {
             let rest = self.instance.decode_end(exchange, self.decoder).await?;
-            decoded.push((Bytes::new(), rest));
+            decoded.push((raw(Vec::new()), rest));
         }
         Ok(decoded)
     }

@@ -9,10 +9,9 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
-
 use crate::dialect::StreamRenderer;
 use crate::event::ModelEvent;
+use crate::frame::Framed;
 
 /// The most frames that wait for a filter that holds back their events. A
 /// filter that holds back more has long since changed what it passes on.
@@ -28,15 +27,24 @@ pub struct Verbatim {
 
 #[derive(Debug)]
 struct Waiting {
-    raw: Bytes,
+    framed: Framed,
     events: Vec<ModelEvent>,
+}
+
+impl Waiting {
+    /// Sends the frame as it came. The renderer learns what the client now
+    /// knows.
+    fn send(&self, renderer: &mut dyn StreamRenderer, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.framed.raw);
+        renderer.sent(&self.framed.frame.data, &self.events);
+    }
 }
 
 impl Verbatim {
     /// Takes frames, and the events that were passed on after them.
     pub fn write(
         &mut self,
-        framed: Vec<(Bytes, Vec<ModelEvent>)>,
+        framed: Vec<(Framed, Vec<ModelEvent>)>,
         events: &[ModelEvent],
         renderer: &mut dyn StreamRenderer,
         out: &mut Vec<u8>,
@@ -45,7 +53,7 @@ impl Verbatim {
             self.waiting.extend(
                 framed
                     .into_iter()
-                    .map(|(raw, events)| Waiting { raw, events }),
+                    .map(|(framed, events)| Waiting { framed, events }),
             );
         }
         for (i, event) in events.iter().enumerate() {
@@ -55,7 +63,7 @@ impl Verbatim {
                 return;
             }
         }
-        self.release_silent(out);
+        self.release_silent(renderer, out);
         if self.waiting.len() > MAX_WAITING {
             self.part_ways(renderer, out);
         }
@@ -64,7 +72,7 @@ impl Verbatim {
     /// All events have been passed on. Whether the frames said all there is to
     /// say, the terminator included.
     pub fn finish(&mut self, renderer: &mut dyn StreamRenderer, out: &mut Vec<u8>) -> bool {
-        self.release_silent(out);
+        self.release_silent(renderer, out);
         if !self.differs && self.waiting.is_empty() {
             return true;
         }
@@ -80,7 +88,7 @@ impl Verbatim {
         renderer: &mut dyn StreamRenderer,
         out: &mut Vec<u8>,
     ) -> bool {
-        self.release_silent(out);
+        self.release_silent(renderer, out);
         let Some(frame) = self.waiting.front() else {
             return false;
         };
@@ -92,22 +100,20 @@ impl Verbatim {
             && let Some(frame) = self.waiting.pop_front()
         {
             self.agreed = 0;
-            out.extend_from_slice(&frame.raw);
-            // The renderer learns what the client now knows.
-            renderer.events(&frame.events, &mut Vec::new());
+            frame.send(renderer, out);
         }
         true
     }
 
     /// Frames without events (a ping, a terminator) go out in their turn.
-    fn release_silent(&mut self, out: &mut Vec<u8>) {
+    fn release_silent(&mut self, renderer: &mut dyn StreamRenderer, out: &mut Vec<u8>) {
         while self
             .waiting
             .front()
             .is_some_and(|frame| frame.events.is_empty())
         {
             if let Some(frame) = self.waiting.pop_front() {
-                out.extend_from_slice(&frame.raw);
+                frame.send(renderer, out);
             }
         }
     }
@@ -131,6 +137,7 @@ mod tests {
     use super::*;
     use crate::dialect::ErrorView;
     use crate::event::Fragment;
+    use crate::frame::raw;
 
     /// Writes each text in brackets.
     #[derive(Default)]
@@ -162,9 +169,9 @@ mod tests {
         let mut verbatim = Verbatim::default();
         let mut out = Vec::new();
         let mut framed = vec![
-            (Bytes::from_static(b"ab"), vec![text("a"), text("b")]),
-            (Bytes::from_static(b"-"), vec![]),
-            (Bytes::from_static(b"c"), vec![text("c")]),
+            (raw(b"ab".to_vec()), vec![text("a"), text("b")]),
+            (raw(b"-".to_vec()), vec![]),
+            (raw(b"c".to_vec()), vec![text("c")]),
         ];
         for batch in passed {
             let events: Vec<_> = batch.iter().map(|t| text(t)).collect();

@@ -62,7 +62,11 @@ async fn whole(
     let (mut framed, mut events, mut size) = (Vec::new(), Vec::new(), 0_usize);
     loop {
         let batch = flow.next().await;
-        size += batch.framed.iter().map(|(raw, _)| raw.len()).sum::<usize>();
+        size += batch
+            .framed
+            .iter()
+            .map(|(framed, _)| framed.raw.len())
+            .sum::<usize>();
         framed.extend(batch.framed);
         events.extend(batch.events);
         if size.max(events.len()) > limit {
@@ -80,7 +84,7 @@ async fn whole(
     let settled = flow.settled();
     let unchanged = verbatim && framed.iter().flat_map(|(_, events)| events).eq(&events);
     let body = match framed.into_iter().next() {
-        Some((raw, _)) if unchanged => raw,
+        Some((framed, _)) if unchanged => framed.raw,
         _ => client
             .render_body(settings, &events)
             .map_err(of_event)?

@@ -36,6 +36,15 @@ pub trait StreamRenderer: Send {
     /// written as [`StreamRenderer::error`] does it.
     fn events(&mut self, events: &[ModelEvent], out: &mut Vec<u8>);
 
+    /// Learns that a frame of the upstream's, in this dialect, was sent as it
+    /// came: its data, and the events that it was decoded to, which may be
+    /// none. What is written later goes on from there: no head, block, reason
+    /// or terminator is told twice. What the frame says beyond its events is
+    /// lost on a renderer that does not look.
+    fn sent(&mut self, _data: &[u8], events: &[ModelEvent]) {
+        self.events(events, &mut Vec::new());
+    }
+
     /// Writes the head of the answer now, if that has not been done. For a
     /// caller that wants the client to see a first byte before the model has
     /// said anything.

@@ -2,16 +2,15 @@
 //! to the hub, and how an answer is written.
 //!
 //! One implementation of [`Dialect`] holds all that the host knows of a wire
-//! format, so a new dialect is one folder and one line in [`DIALECTS`]. The
+//! format, so a new dialect is one folder and one line in `DIALECTS`. The
 //! code is synchronous and pure: bodies come as parsed JSON, answers as model
 //! events, and bytes go out. Sockets, framing of what the upstream sends,
 //! statuses and headers are the server's; translation between the hub and a
 //! provider is an adapter's (`wit/0.1.0/stages.wit`).
 //!
-//! The *hub* is "openai.chat" with a few additions, which
-//! [`messages`] documents where it makes use of them. The server asks
-//! [`of_request`] which dialect a request is in and [`error_shape`] how errors
-//! look on a path without one.
+//! The *hub* is "openai.chat" with a few additions, which `messages/hub`
+//! documents, since it makes them. The server asks [`of_request`] which dialect
+//! a request is in, and [`error_shape`] how errors look on a path without one.
 
 mod answer;
 mod arguments;

@@ -38,6 +38,11 @@ impl std::ops::Deref for Pinned {
 }
 
 impl Pinned {
+    /// The route with that index in its generation; none if there is none.
+    pub fn new(generation: Arc<Generation>, index: usize) -> Option<Self> {
+        (index < generation.routes.len()).then_some(Self { generation, index })
+    }
+
     /// The gateway's bounds as of this generation.
     pub fn server(&self) -> &crate::manifest::Server {
         &self.generation.server

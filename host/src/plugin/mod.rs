@@ -167,6 +167,8 @@ pub enum LoadError {
     Contract(String),
     #[error("it exports none of the stages of palisade:plugin@{CONTRACT}; its exports are: {0}")]
     NoStage(String),
+    #[error("it was built for {0}, and this host speaks palisade:plugin@{CONTRACT}")]
+    Version(String),
     #[error("it takes no configuration (it does not export `configuration`)")]
     TakesNoConfiguration,
     #[error("its configuration is refused: {}", listed(.0))]
@@ -218,7 +220,7 @@ impl Code {
             .map_err(|e| unlinked(&imports, grants, &format!("{e:#}")))?;
         let stages = Stages::of(&pre).map_err(|e| LoadError::Contract(format!("{e:#}")))?;
         if stages.names().is_empty() {
-            return Err(LoadError::NoStage(exported(engine, &component)));
+            return Err(without_stage(engine, &component));
         }
         Ok(Self {
             pre,
@@ -381,16 +383,22 @@ fn types_only(engine: &Engine, item: &ComponentItem) -> bool {
         .all(|(_, item)| matches!(item.ty, ComponentItem::Type(_)))
 }
 
-fn exported(engine: &Engine, component: &Component) -> String {
-    let names: Vec<_> = component
-        .component_type()
+/// Tells a plugin of another version of the contract from what is none.
+fn without_stage(engine: &Engine, component: &Component) -> LoadError {
+    let ty = component.component_type();
+    let names: Vec<_> = ty
         .exports(engine)
         .map(|(name, _)| name.to_owned())
         .collect();
-    if names.is_empty() {
-        "none".to_owned()
-    } else {
-        names.join(", ")
+    let ours = names
+        .iter()
+        .find_map(|name| name.strip_prefix("palisade:plugin/"));
+    match ours.and_then(|name| name.split_once('@')) {
+        Some((_, version)) if version != CONTRACT => {
+            LoadError::Version(format!("palisade:plugin@{version}"))
+        }
+        _ if names.is_empty() => LoadError::NoStage("none".to_owned()),
+        _ => LoadError::NoStage(names.join(", ")),
     }
 }
 

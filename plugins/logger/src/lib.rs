@@ -41,4 +41,6 @@ impl Guest for Plugin {
     }
 }
 
+// `cargo build` builds natively too, and no native linker takes such names.
+#[cfg(target_family = "wasm")]
 export!(Plugin);

@@ -73,4 +73,6 @@ impl Rewriter for Plugin {
     }
 }
 
+// `cargo build` builds natively too, and no native linker takes such names.
+#[cfg(target_family = "wasm")]
 export!(Plugin);

@@ -157,4 +157,6 @@ fn nothing_to_decode() -> Problem {
     }
 }
 
+// `cargo build` builds natively too, and no native linker takes such names.
+#[cfg(target_family = "wasm")]
 export!(Plugin);

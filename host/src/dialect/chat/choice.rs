@@ -16,6 +16,8 @@ pub struct Choice {
     /// How many entries of `thinking_blocks` have begun.
     blocks: usize,
     pub reason: Option<FinishReason>,
+    /// Whether the reason has been written.
+    pub closed: bool,
 }
 
 /// A tool call that has begun.

@@ -8,6 +8,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use super::choice::Choice;
@@ -26,6 +28,8 @@ pub struct ChatStream {
     /// Set when the first chunk is written.
     head: Option<Head>,
     usage: Option<Usage>,
+    /// Whether the client has the usage already.
+    usage_told: bool,
     /// Members of the answer besides, which every later chunk repeats.
     members: Map<String, Value>,
     choices: BTreeMap<u32, Choice>,
@@ -39,6 +43,7 @@ impl ChatStream {
             start: None,
             head: None,
             usage: None,
+            usage_told: false,
             members: Map::new(),
             choices: BTreeMap::new(),
             over: false,
@@ -184,6 +189,9 @@ impl ChatStream {
     /// given an empty object, because clients parse what is there
     /// (vercel/ai#10867).
     fn finish_choice(&mut self, index: u32, out: &mut Vec<u8>) {
+        if self.choice(index).closed {
+            return;
+        }
         for call in self.choice(index).silent_calls() {
             self.delta(index, argument_delta(call, "{}"), out);
         }
@@ -229,6 +237,23 @@ fn argument_delta(index: usize, arguments: &str) -> Delta<'_> {
     }
 }
 
+/// What a chunk of the upstream's told the client.
+#[derive(Deserialize)]
+struct Sent {
+    #[serde(default)]
+    choices: Option<Vec<SentChoice>>,
+    #[serde(default)]
+    usage: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct SentChoice {
+    #[serde(default)]
+    index: u32,
+    #[serde(default)]
+    finish_reason: Option<IgnoredAny>,
+}
+
 impl StreamRenderer for ChatStream {
     fn events(&mut self, events: &[ModelEvent], out: &mut Vec<u8>) {
         for event in events {
@@ -236,6 +261,24 @@ impl StreamRenderer for ChatStream {
                 return;
             }
             self.event(event, out);
+        }
+    }
+
+    fn sent(&mut self, data: &[u8], events: &[ModelEvent]) {
+        if data.trim_ascii() == b"[DONE]" {
+            self.over = true;
+            return;
+        }
+        // Writing it to nowhere gives calls and blocks their indexes.
+        self.events(events, &mut Vec::new());
+        let Ok(chunk) = serde_json::from_slice::<Sent>(data) else {
+            return;
+        };
+        self.usage_told |= chunk.usage.is_some();
+        for told in chunk.choices.into_iter().flatten() {
+            let choice = self.choice(told.index);
+            choice.opened = true;
+            choice.closed |= told.finish_reason.is_some();
         }
     }
 
@@ -261,7 +304,8 @@ impl StreamRenderer for ChatStream {
         for index in self.choices.keys().copied().collect::<Vec<_>>() {
             self.finish_choice(index, out);
         }
-        if let (true, Some(usage)) = (self.settings.usage_in_stream, self.usage) {
+        let asked = self.settings.usage_in_stream && !self.usage_told;
+        if let Some(usage) = self.usage.filter(|_| asked) {
             self.chunk(&[], Some(UsageBody::of(&usage)), out);
         }
         out.extend_from_slice(b"data: [DONE]\n\n");

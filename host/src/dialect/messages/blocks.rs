@@ -125,7 +125,9 @@ pub struct Blocks {
 #[derive(Debug)]
 struct Open {
     index: usize,
-    part: u32,
+    /// None if the upstream's own frame began the block, and nothing of it has
+    /// come yet.
+    part: Option<u32>,
     kind: Kind,
     /// Written when the block closes: Anthropic's SDKs take only one.
     signature: String,
@@ -171,7 +173,7 @@ impl Blocks {
         let unfinished = |open: &Open| open.kind == Kind::Tool && !open.progress.is_complete();
         self.open
             .as_ref()
-            .is_some_and(|open| open.part != part && unfinished(open))
+            .is_some_and(|open| open.part != Some(part) && unfinished(open))
     }
 
     fn hold(&mut self, part: u32, piece: Piece<'_>) -> Result<(), Overflow> {
@@ -251,21 +253,28 @@ impl Blocks {
     /// The index of the block of this part and kind, which begins if it is not
     /// the open one. Text that goes on after another part has a second block.
     fn block(&mut self, part: u32, kind: Kind, sink: &mut impl Sink) -> usize {
-        match &self.open {
-            Some(open) if open.part == part && open.kind == kind => open.index,
-            _ if kind == Kind::Thinking => {
-                let block = json!({"type": "thinking", "thinking": "", "signature": ""});
-                self.begin(part, kind, block, sink)
-            }
-            _ => self.begin(part, kind, json!({"type": "text", "text": ""}), sink),
+        if let Some(open) = self.open.as_mut().filter(|open| open.kind == kind)
+            && *open.part.get_or_insert(part) == part
+        {
+            return open.index;
         }
+        let block = match kind {
+            Kind::Thinking => json!({"type": "thinking", "thinking": "", "signature": ""}),
+            _ => json!({"type": "text", "text": ""}),
+        };
+        self.begin(part, kind, block, sink)
     }
 
     fn begin(&mut self, part: u32, kind: Kind, block: Value, sink: &mut impl Sink) -> usize {
         self.close(sink);
         let index = self.next;
-        self.next += 1;
         sink.start(index, block);
+        self.begun(index, Some(part), kind);
+        index
+    }
+
+    fn begun(&mut self, index: usize, part: Option<u32>, kind: Kind) {
+        self.next = index + 1;
         let (signature, progress) = (String::new(), Progress::default());
         self.open = Some(Open {
             index,
@@ -274,7 +283,41 @@ impl Blocks {
             signature,
             progress,
         });
-        index
+    }
+
+    /// The index of the next block.
+    pub fn next(&self) -> usize {
+        self.next
+    }
+
+    /// A frame of the upstream's began a block. `next` is what the next index
+    /// was before its events, if there were any, were taken.
+    pub fn started(&mut self, index: usize, block_type: &str, next: usize) {
+        let kind = match block_type {
+            "text" => Kind::Text,
+            "thinking" => Kind::Thinking,
+            "tool_use" => Kind::Tool,
+            _ => Kind::Foreign,
+        };
+        match &mut self.open {
+            // One of its events began it.
+            Some(open) if self.next != next => open.index = index,
+            _ => self.begun(index, None, kind),
+        }
+        self.next = index + 1;
+    }
+
+    /// A frame of the upstream's went on with the open block: all that came of
+    /// it has been sent.
+    pub fn told(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.signature.clear();
+        }
+    }
+
+    /// A frame of the upstream's ended the open block.
+    pub fn stopped(&mut self) {
+        self.open = None;
     }
 
     fn close(&mut self, sink: &mut impl Sink) {
@@ -291,7 +334,7 @@ impl Blocks {
     /// Arguments of a call that never began, or that go on after they were
     /// complete and something else began, belong to no block.
     fn arguments(&mut self, part: u32, text: &str, sink: &mut impl Sink) {
-        let of_part = |open: &&mut Open| open.part == part && open.kind == Kind::Tool;
+        let of_part = |open: &&mut Open| open.part == Some(part) && open.kind == Kind::Tool;
         if let Some(open) = self.open.as_mut().filter(of_part) {
             open.progress.push(text);
             sink.delta(
@@ -302,7 +345,10 @@ impl Blocks {
     }
 
     fn foreign(&mut self, part: u32, foreign: Foreign, sink: &mut impl Sink) {
-        let open = self.open.as_ref().filter(|open| open.part == part);
+        let open = self
+            .open
+            .as_ref()
+            .filter(|open| open.part.is_none_or(|of| of == part));
         match foreign {
             Foreign::Block(block) => _ = self.begin(part, Kind::Foreign, block, sink),
             Foreign::Delta(delta) => {

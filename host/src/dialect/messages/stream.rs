@@ -4,6 +4,7 @@
 //! the answer: providers tell the usage after the reason, and nothing may
 //! follow it (Portkey#722).
 
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::blocks::{Blocks, Overflow, Piece, Sink};
@@ -22,6 +23,8 @@ pub struct MessagesStream {
     usage: Option<Usage>,
     /// Whether `message_start` has been written.
     opened: bool,
+    /// Whether `message_delta` has been, and nothing since.
+    told_end: bool,
     over: bool,
     blocks: Blocks,
     outcome: Outcome,
@@ -97,6 +100,7 @@ impl MessagesStream {
             start: None,
             usage: None,
             opened: false,
+            told_end: false,
             over: false,
             blocks: Blocks::default(),
             outcome: Outcome::default(),
@@ -133,8 +137,23 @@ impl MessagesStream {
 
     fn content(&mut self, part: u32, piece: Piece<'_>, out: &mut Vec<u8>) {
         self.open(out);
+        self.told_end = false;
         let written = self.blocks.take(part, piece, &mut Writer(out));
         self.check(written, out);
+    }
+
+    fn message_delta(&mut self, out: &mut Vec<u8>) {
+        let (reason, sequence) = self.outcome.stop();
+        let mut delta = json!({"stop_reason": reason, "stop_sequence": sequence});
+        let usage = wire::usage_json(self.usage.as_ref());
+        let mut event = json!({"type": "message_delta", "delta": null, "usage": usage});
+        for (name, value) in std::mem::take(&mut self.outcome.members) {
+            let of_delta = matches!(name.as_str(), "container" | "stop_details");
+            let place = if of_delta { &mut delta } else { &mut event };
+            place[name] = value;
+        }
+        event["delta"] = delta;
+        write_event(out, "message_delta", &event);
     }
 
     fn check(&mut self, written: Result<(), Overflow>, out: &mut Vec<u8>) {
@@ -144,6 +163,23 @@ impl MessagesStream {
     }
 }
 
+/// What a frame of the upstream's told the client.
+#[derive(Deserialize)]
+struct Sent {
+    #[serde(rename = "type", default)]
+    kind: String,
+    #[serde(default)]
+    index: usize,
+    #[serde(default)]
+    content_block: Option<SentBlock>,
+}
+
+#[derive(Deserialize)]
+struct SentBlock {
+    #[serde(rename = "type", default)]
+    kind: String,
+}
+
 impl StreamRenderer for MessagesStream {
     fn events(&mut self, events: &[ModelEvent], out: &mut Vec<u8>) {
         for event in events.iter().filter(|event| is_shown(event)) {
@@ -151,6 +187,30 @@ impl StreamRenderer for MessagesStream {
                 return;
             }
             self.event(event, out);
+        }
+    }
+
+    fn sent(&mut self, data: &[u8], events: &[ModelEvent]) {
+        let next = self.blocks.next();
+        // Writing it to nowhere keeps count of the blocks.
+        self.events(events, &mut Vec::new());
+        let Ok(sent) = serde_json::from_slice::<Sent>(data) else {
+            return;
+        };
+        match sent.kind.as_str() {
+            "message_start" => self.opened = true,
+            "content_block_start" => {
+                let block_type = sent
+                    .content_block
+                    .map(|block| block.kind)
+                    .unwrap_or_default();
+                self.blocks.started(sent.index, &block_type, next);
+            }
+            "content_block_delta" => self.blocks.told(),
+            "content_block_stop" => self.blocks.stopped(),
+            "message_delta" => self.told_end = true,
+            "message_stop" => self.over = true,
+            _ => {}
         }
     }
 
@@ -183,17 +243,9 @@ impl StreamRenderer for MessagesStream {
         if std::mem::replace(&mut self.over, true) {
             return;
         }
-        let (reason, sequence) = self.outcome.stop();
-        let mut delta = json!({"stop_reason": reason, "stop_sequence": sequence});
-        let usage = wire::usage_json(self.usage.as_ref());
-        let mut event = json!({"type": "message_delta", "delta": null, "usage": usage});
-        for (name, value) in std::mem::take(&mut self.outcome.members) {
-            let of_delta = matches!(name.as_str(), "container" | "stop_details");
-            let place = if of_delta { &mut delta } else { &mut event };
-            place[name] = value;
+        if !self.told_end {
+            self.message_delta(out);
         }
-        event["delta"] = delta;
-        write_event(out, "message_delta", &event);
         write_event(out, "message_stop", &json!({"type": "message_stop"}));
     }
 }

@@ -5,6 +5,7 @@ mod answers;
 mod corpus;
 mod errors;
 mod hub;
+mod joining;
 mod requests;
 mod stream_chat;
 mod stream_messages;

@@ -1,0 +1,378 @@
+//! Recorded traffic of providers, through the adapters and out in both
+//! dialects, cut in every way the network may cut it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderMap, StatusCode};
+use palisade::answer::{Content, Flow, Guards, Origin, Piece, Source, of_events};
+use palisade::dialect::{self, Dialect};
+use palisade::exchange::Pinned;
+use palisade::failure::Failure;
+use palisade::message::{Exchange, Facts, Notes};
+use palisade::plugin::{Framing, Instance};
+use palisade::upstream::Incoming;
+use palisade_tests::{Palisade, corpus};
+use serde_json::Value;
+
+/// A recorded answer.
+struct Recording {
+    name: String,
+    provider: String,
+    status: u16,
+    streamed: bool,
+    body: Vec<u8>,
+}
+
+fn recordings(directory: &Path) -> Vec<Recording> {
+    let mut found = Vec::new();
+    for repository in std::fs::read_dir(directory.join("recordings"))
+        .unwrap()
+        .flatten()
+    {
+        for provider in ["openai", "anthropic", "cerebras"] {
+            let Ok(files) = std::fs::read_dir(repository.path().join(provider)) else {
+                continue;
+            };
+            for file in files.flatten() {
+                let text = std::fs::read_to_string(file.path()).unwrap();
+                let recorded: Value = serde_json::from_str(&text).unwrap();
+                if !["chat.completions", "messages"]
+                    .contains(&recorded["endpoint"].as_str().unwrap())
+                {
+                    continue;
+                }
+                let response = &recorded["response"];
+                let body = match (&response["body_text"], &response["body"]) {
+                    (Value::String(text), _) => text.clone().into_bytes(),
+                    (_, body) => body.to_string().into_bytes(),
+                };
+                found.push(Recording {
+                    name: file.path().display().to_string(),
+                    provider: provider.to_owned(),
+                    status: u16::try_from(response["status"].as_u64().unwrap()).unwrap(),
+                    streamed: recorded["stream"].as_bool().unwrap(),
+                    body,
+                });
+            }
+        }
+    }
+    assert!(
+        found.len() > 100,
+        "the corpus holds {} recordings",
+        found.len()
+    );
+    found
+}
+
+/// Everything the client would read.
+struct Read {
+    text: String,
+    error: Option<Failure>,
+}
+
+/// Sends pieces of an upstream's body through an adapter, and writes the answer
+/// in a dialect.
+async fn through(
+    route: &Pinned,
+    client: &'static dyn Dialect,
+    recording: &Recording,
+    pieces: Vec<Bytes>,
+) -> Read {
+    let facts = Facts {
+        id: "x".into(),
+        route: "r".into(),
+        principal: None,
+        dialect: Some(client),
+        streaming: recording.streamed,
+        requested_model: Some("m".into()),
+    };
+    let mut exchange = Exchange {
+        facts: Arc::new(facts),
+        notes: Notes::default(),
+    };
+    let mut headers = HeaderMap::new();
+    let content_type = if recording.streamed {
+        "text/event-stream"
+    } else {
+        "application/json"
+    };
+    headers.insert("content-type", content_type.parse().unwrap());
+    let body = Box::pin(stream::iter(pieces.into_iter().map(Ok)));
+    let status = StatusCode::from_u16(recording.status).unwrap();
+    let incoming = Incoming::new("upstream".into(), status, headers, body);
+    let instance = Instance::start(&route.adapter.plugin).await.unwrap();
+    let source = Source::upstream(incoming, instance, Framing::Sse, &mut exchange, route)
+        .await
+        .unwrap();
+    let flow = Flow::new(source, Guards::default(), exchange, route.clone());
+    let origin = Origin {
+        same_dialect: false,
+        usage_in_stream: true,
+        created: 1,
+        dropped: Vec::new(),
+    };
+    match of_events(flow, client, origin, None).await {
+        Err(failure) => Read {
+            text: String::new(),
+            error: Some(failure),
+        },
+        Ok(ready) => read(ready.content).await,
+    }
+}
+
+async fn read(content: Content) -> Read {
+    let mut pieces = match content {
+        Content::Whole(bytes, _) => {
+            return Read {
+                text: String::from_utf8(bytes.to_vec()).unwrap(),
+                error: None,
+            };
+        }
+        Content::Stream(pieces) => pieces,
+    };
+    let mut text = Vec::new();
+    let error = loop {
+        match pieces.next().await {
+            Piece::Bytes(bytes) => text.extend_from_slice(&bytes),
+            Piece::End => break None,
+            Piece::Broken(bytes, failure) => {
+                text.extend_from_slice(&bytes);
+                break Some(failure);
+            }
+        }
+    };
+    Read {
+        text: String::from_utf8(text).expect("UTF-8"),
+        error,
+    }
+}
+
+/// Each JSON object among the data of a stream, or the one that a body is.
+fn objects(text: &str, streamed: bool) -> Vec<Value> {
+    if !streamed {
+        return vec![serde_json::from_str(text).unwrap()];
+    }
+    let data = text.lines().filter_map(|line| line.strip_prefix("data:"));
+    data.filter_map(|data| serde_json::from_str(data.trim()).ok())
+        .collect()
+}
+
+/// The reasons to finish that a client reads.
+fn finishes(objects: &[Value]) -> Vec<String> {
+    let choices = objects
+        .iter()
+        .flat_map(|o| o["choices"].as_array().cloned().unwrap_or_default());
+    let chat = choices.filter_map(|choice| choice["finish_reason"].as_str().map(str::to_owned));
+    let messages = objects.iter().filter_map(|o| {
+        o["stop_reason"]
+            .as_str()
+            .or(o["delta"]["stop_reason"].as_str())
+            .map(str::to_owned)
+    });
+    chat.chain(messages).collect()
+}
+
+/// All text and all arguments of tools, from either dialect.
+fn said(objects: &[Value]) -> (String, String) {
+    let (mut text, mut arguments) = (String::new(), String::new());
+    let mut add = |value: &Value, to_text: bool| {
+        if let Some(piece) = value.as_str() {
+            if to_text {
+                text.push_str(piece)
+            } else {
+                arguments.push_str(piece)
+            }
+        }
+    };
+    for object in objects {
+        let choice = &object["choices"][0];
+        for message in [&choice["delta"], &choice["message"]] {
+            add(&message["content"], true);
+            for call in message["tool_calls"].as_array().into_iter().flatten() {
+                add(&call["function"]["arguments"], false);
+            }
+        }
+        for block in object["content"].as_array().into_iter().flatten() {
+            if block["type"] == "text" {
+                add(&block["text"], true);
+            }
+            if block["type"] == "tool_use" {
+                add(&Value::from(block["input"].to_string()), false);
+            }
+        }
+        add(&object["delta"]["text"], true);
+        if object["type"] == "content_block_start" {
+            add(&object["content_block"]["text"], true);
+        }
+        add(&object["delta"]["partial_json"], false);
+    }
+    let compact = |text: &str| {
+        text.chars()
+            .filter(|c| !c.is_whitespace())
+            .collect::<String>()
+    };
+    (text, compact(&arguments))
+}
+
+/// Cuts a body: whole, at every byte if it is short, or at arbitrary points.
+fn cuts(body: &[u8], seed: &mut u64) -> Vec<Vec<Bytes>> {
+    let mut ways = vec![vec![Bytes::copy_from_slice(body)]];
+    if body.len() <= 6000 {
+        ways.push(body.chunks(1).map(Bytes::copy_from_slice).collect());
+    }
+    for _ in 0..2 {
+        let mut pieces = Vec::new();
+        let mut rest = body;
+        while !rest.is_empty() {
+            *seed = seed
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
+            let length = (usize::try_from(*seed >> 33).unwrap() % 900 + 1).min(rest.len());
+            pieces.push(Bytes::copy_from_slice(&rest[..length]));
+            rest = &rest[length..];
+        }
+        ways.push(pieces);
+    }
+    ways
+}
+
+async fn routes() -> Vec<(String, Pinned)> {
+    let mut manifest = String::new();
+    for provider in ["openai", "anthropic", "cerebras"] {
+        manifest.push_str(&format!(
+            "[plugins.{provider}]\nsource = \"builtin:provider-{provider}\"\nupstream = \"http://127.0.0.1:1\"\n\
+             limits = {{ time = \"20s\" }}\n[[routes]]\nname = \"{provider}\"\nprovider = \"{provider}\"\n"
+        ));
+    }
+    let generation = Palisade::start(&manifest).await.live();
+    let pinned = |index| Pinned::new(generation.clone(), index).unwrap();
+    (0..3)
+        .map(|i| (generation.routes[i].name.clone(), pinned(i)))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recordings_replay_through_the_adapters() {
+    let Some(directory) = corpus() else {
+        println!("not run: the corpus is not beside this repository");
+        return;
+    };
+    let routes = routes().await;
+    let mut seed = 7;
+    let mut replayed = 0;
+    for recording in recordings(&directory) {
+        let (_, route) = routes
+            .iter()
+            .find(|(name, _)| *name == recording.provider)
+            .unwrap();
+        let source = String::from_utf8_lossy(&recording.body).into_owned();
+        for client in ["openai.chat", "anthropic.messages"] {
+            let client = dialect::by_name(client).unwrap();
+            let mut first: Option<String> = None;
+            for pieces in cuts(&recording.body, &mut seed) {
+                let read = through(route, client, &recording, pieces).await;
+                replayed += 1;
+                if recording.status >= 400 {
+                    let error = read.error.expect("an error is told");
+                    assert_eq!(
+                        error.kind.status().as_u16(),
+                        recording.status,
+                        "{}",
+                        recording.name
+                    );
+                    assert!(!error.message.is_empty(), "{}", recording.name);
+                    continue;
+                }
+                check(&recording, &source, &read);
+                let first = first.get_or_insert_with(|| read.text.clone());
+                assert_eq!(
+                    *first, read.text,
+                    "{} depends on how it was cut",
+                    recording.name
+                );
+            }
+            if recording.streamed {
+                cut_off(route, client, &recording, &source).await;
+            }
+        }
+    }
+    println!("{replayed} replays");
+}
+
+fn check(recording: &Recording, source: &str, read: &Read) {
+    let name = &recording.name;
+    assert!(read.error.is_none(), "{name}: {:?}", read.error);
+    let (theirs, ours) = (
+        objects(source, recording.streamed),
+        objects(&read.text, recording.streamed),
+    );
+    let choices = finishes(&theirs).len().max(1);
+    let finished = finishes(&ours).len();
+    assert!(
+        finished == choices || finished == 1,
+        "{name}: {finished} reasons to finish\n{}",
+        read.text
+    );
+    let (expected, got) = (said(&theirs), said(&ours));
+    assert_eq!(got.0, expected.0, "{name}: text");
+    let empty = |arguments: &str| {
+        if arguments == "{}" {
+            String::new()
+        } else {
+            arguments.to_owned()
+        }
+    };
+    let same = empty(&got.1) == empty(&expected.1)
+        || serde_json::from_str::<Value>(&got.1).ok() == serde_json::from_str(&expected.1).ok();
+    let parallel = got.1.len() == expected.1.len() || got.1.contains("}{");
+    assert!(
+        same || parallel,
+        "{name}: arguments\n{}\n{}",
+        got.1,
+        expected.1
+    );
+    if recording.streamed {
+        let ends =
+            read.text.matches("[DONE]").count() + read.text.matches("event: message_stop").count();
+        assert_eq!(ends, 1, "{name}: one terminator");
+    }
+}
+
+/// The same stream without its end, at several places.
+async fn cut_off(
+    route: &Pinned,
+    client: &'static dyn Dialect,
+    recording: &Recording,
+    source: &str,
+) {
+    let events: Vec<&str> = source.split_inclusive("\n\n").collect();
+    let terminal = events.iter().position(|event| {
+        let object = objects(event, true);
+        !finishes(&object).is_empty()
+    });
+    let Some(terminal) = terminal else { return };
+    for kept in [1, terminal / 2, terminal] {
+        let part: String = events[..kept.min(terminal)].concat();
+        let read = through(route, client, recording, vec![Bytes::from(part)]).await;
+        assert!(
+            read.error.is_some(),
+            "{} cut after {kept} events ends well:\n{}",
+            recording.name,
+            read.text
+        );
+        assert!(
+            finishes(&objects(&read.text, true)).is_empty(),
+            "{}: {}",
+            recording.name,
+            read.text
+        );
+        assert!(
+            !read.text.contains("[DONE]") && !read.text.contains("message_stop"),
+            "{}",
+            read.text
+        );
+    }
+}

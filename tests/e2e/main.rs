@@ -1,0 +1,17 @@
+//! Palisade from outside. One file a subject; what they share is the library.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod bytes;
+mod client;
+mod corpus;
+mod faults;
+mod filters;
+mod guests;
+mod manifest;
+mod providers;
+mod reload;

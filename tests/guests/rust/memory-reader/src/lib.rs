@@ -1,0 +1,79 @@
+//! A request filter that keeps what it has seen, and refuses an exchange if it
+//! finds that it remembers an earlier one.
+//!
+//! Used by the tests of isolation. With a fresh instance for each call it never
+//! refuses; with a reused one it refuses from the second call on, and its
+//! message tells whose body was there. Calls that the host makes to warm an
+//! instance up before it takes a snapshot count as well: they are in the memory
+//! that every later instance begins with.
+
+wit_bindgen::generate!({
+    path: "../../../../wit/0.1.0",
+    inline: "
+        package guest:memory-reader;
+        world guest {
+            include palisade:plugin/security-filter@0.1.0;
+        }
+    ",
+    world: "guest:memory-reader/guest",
+    generate_all,
+});
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use exports::palisade::plugin::request_filter::{Guest, Verdict};
+use palisade::plugin::message::Request;
+use palisade::plugin::types::{Denial, DenialKind, Problem};
+
+/// How many calls this memory has seen.
+static CALLS: AtomicU64 = AtomicU64::new(0);
+
+/// The exchange and the body of the last call.
+static LAST: Mutex<Option<Seen>> = Mutex::new(None);
+
+struct Seen {
+    exchange: String,
+    body: Vec<u8>,
+}
+
+struct Filter;
+
+impl Guest for Filter {
+    fn check(request: &Request) -> Result<Verdict, Problem> {
+        let seen = Seen {
+            exchange: request.exchange().id(),
+            body: request.body(),
+        };
+        let calls = CALLS.fetch_add(1, Ordering::Relaxed);
+        let last = LAST
+            .lock()
+            .map_err(|_| Problem {
+                code: "memory.poisoned".to_owned(),
+                message: "an earlier call broke off while it held the lock".to_owned(),
+            })?
+            .replace(seen);
+        Ok(match last {
+            None if calls == 0 => Verdict::Proceed,
+            last => Verdict::Deny(leak(calls, last)),
+        })
+    }
+}
+
+fn leak(calls: u64, last: Option<Seen>) -> Denial {
+    let whose = last.map_or_else(String::new, |seen| {
+        format!(
+            ", and {} bytes of exchange {}",
+            seen.body.len(),
+            seen.exchange
+        )
+    });
+    Denial {
+        kind: DenialKind::Forbidden,
+        reason: "leak".to_owned(),
+        message: format!("this memory has seen {calls} earlier calls{whose}"),
+        retry_after: None,
+    }
+}
+
+export!(Filter);

@@ -1,0 +1,26 @@
+//! The request filter.
+
+use crate::exports::palisade::plugin::request_filter::{Guest, Verdict};
+use crate::palisade::plugin::message::Request;
+use crate::palisade::plugin::types::Problem;
+use crate::plan::{Fault, Point, due};
+use crate::{Plugin, edits, events, fault};
+
+impl Guest for Plugin {
+    fn check(request: &Request) -> Result<Verdict, Problem> {
+        let Some((fault, plan)) = due(Point::Check) else {
+            return Ok(Verdict::Proceed);
+        };
+        match fault {
+            Fault::HugeDenial => Ok(Verdict::Deny(fault::huge_denial(plan))),
+            Fault::Events => Ok(Verdict::Answer(events::listed(plan))),
+            Fault::HugeOutput => {
+                let mut answer = events::huge(plan);
+                answer.insert(0, events::start());
+                answer.push(events::finish());
+                Ok(Verdict::Answer(answer))
+            }
+            _ => edits::commit(fault, plan, request).map(|()| Verdict::Proceed),
+        }
+    }
+}
