@@ -50,8 +50,8 @@ pub struct Ready {
 pub enum Content {
     /// It is all there.
     Whole(Bytes, Settled),
-    /// It comes in pieces.
-    Stream(Box<dyn Pieces>),
+    /// It comes in pieces, of this many bytes together if that is known.
+    Stream(Box<dyn Pieces>, Option<u64>),
 }
 
 /// What an answer told about itself, for the record.
@@ -108,6 +108,8 @@ pub struct Origin {
     /// When the exchange began, in seconds since 1970-01-01 UTC.
     pub created: u64,
     pub dropped: Vec<String>,
+    /// Whether the request was a HEAD, whose answer has no body.
+    pub bodiless: bool,
 }
 
 impl Origin {

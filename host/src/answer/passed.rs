@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header;
+use http::{StatusCode, header};
 
 use super::reply::Kept;
 use super::{Content, Origin, Piece, Pieces, Ready, Settled, in_band};
@@ -42,10 +42,14 @@ pub async fn passed_through(
             }
             Content::Whole(body, settled(Some(&watch)))
         }
-        watched => {
-            if let Some(length) = incoming.length {
+        // The length that such a head announces is not that of a body to come.
+        None if origin.bodiless || !may_have_body(status) => {
+            if let Some(length) = incoming.length.filter(|_| origin.bodiless) {
                 headers.insert(header::CONTENT_LENGTH, length.into());
             }
+            Content::Whole(Bytes::new(), settled(None))
+        }
+        watched => {
             let watching = watched.and_then(|(dialect, facts)| {
                 let settings = origin.settings(&facts);
                 let framer = Framer::new(Framing::Sse, frame)?;
@@ -57,12 +61,15 @@ pub async fn passed_through(
                 })
             });
             let idle = route.idle_timeout;
-            Content::Stream(Box::new(Passing {
+            // A stream of events may have to say more than the upstream announced.
+            let length = incoming.length.filter(|_| watching.is_none());
+            let pieces = Passing {
                 incoming,
                 idle,
                 watching,
                 _route: route.clone(),
-            }))
+            };
+            Content::Stream(Box::new(pieces), length)
         }
     };
     Ok(Ready {
@@ -71,6 +78,11 @@ pub async fn passed_through(
         content,
         dropped: origin.dropped,
     })
+}
+
+/// Whether an answer with this status has a body (RFC 9110, section 6.4.1).
+fn may_have_body(status: StatusCode) -> bool {
+    !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 /// A body that is passed through in pieces.

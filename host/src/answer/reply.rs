@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -104,16 +104,21 @@ pub fn reply(reply: Reply) -> Result<Ready, Failure> {
 /// Sends an answer on its way.
 pub fn respond(ready: Ready, id: &str, mut recorder: Recorder) -> Response<Body> {
     recorder.set_status(ready.status);
-    let body = match ready.content {
-        Content::Whole(bytes, settled) => {
-            settled.record(&mut recorder);
-            whole(bytes, recorder)
-        }
-        Content::Stream(pieces) => streamed(pieces, recorder),
-    };
-    let mut response = Response::new(body);
+    let mut response = Response::new(Body::default());
     *response.status_mut() = ready.status;
     *response.headers_mut() = ready.headers;
+    *response.body_mut() = match ready.content {
+        Content::Whole(bytes, settled) => {
+            settled.record(&mut recorder);
+            ended(bytes, recorder, Outcome::Answered)
+        }
+        Content::Stream(pieces, length) => {
+            if let Some(length) = length {
+                response.headers_mut().insert(CONTENT_LENGTH, length.into());
+            }
+            streamed(pieces, length, recorder)
+        }
+    };
     if !ready.dropped.is_empty()
         && let Ok(list) = HeaderValue::from_str(&ready.dropped.join(", "))
     {
@@ -182,10 +187,6 @@ fn full(bytes: Bytes) -> Body {
         .boxed_unsync()
 }
 
-fn whole(bytes: Bytes, recorder: Recorder) -> Body {
-    ended(bytes, recorder, Outcome::Answered)
-}
-
 /// A body of known length, whose exchange ends when it is handed over.
 fn ended(bytes: Bytes, mut recorder: Recorder, outcome: Outcome) -> Body {
     if bytes.is_empty() {
@@ -236,6 +237,9 @@ impl hyper::body::Body for Once {
 /// A body in pieces, with its record.
 struct Open {
     pieces: Box<dyn Pieces>,
+    /// What is still to come, where a length was announced: hyper does not ask
+    /// for the end of a body that has it.
+    remaining: Option<u64>,
     recorder: Recorder,
     broken: Option<BrokenOff>,
     over: bool,
@@ -262,6 +266,10 @@ impl Open {
         match self.pieces.next().await {
             Piece::Bytes(bytes) => {
                 self.recorder.sent(bytes.len());
+                self.remaining = self.remaining.map(|n| n.saturating_sub(bytes.len() as u64));
+                if self.remaining == Some(0) {
+                    self.end(Outcome::Answered);
+                }
                 Some(Ok(Frame::data(bytes)))
             }
             Piece::End => {
@@ -290,9 +298,10 @@ impl Open {
     }
 }
 
-fn streamed(pieces: Box<dyn Pieces>, recorder: Recorder) -> Body {
+fn streamed(pieces: Box<dyn Pieces>, length: Option<u64>, recorder: Recorder) -> Body {
     let open = Open {
         pieces,
+        remaining: length,
         recorder,
         broken: None,
         over: false,

@@ -36,7 +36,7 @@ pub async fn of_events(
         Err(failure) => return Err(Failure { headers, ..failure }),
     };
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    if matches!(content, Content::Stream(_)) {
+    if matches!(content, Content::Stream(..)) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     }
     Ok(Ready {
@@ -132,7 +132,7 @@ impl Streamed {
             }
         };
         streamed.first = Some(first);
-        Ok(Content::Stream(Box::new(streamed)))
+        Ok(Content::Stream(Box::new(streamed), None))
     }
 
     /// Writes what the next batch says; it may be nothing.

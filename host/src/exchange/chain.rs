@@ -243,6 +243,7 @@ impl Chain<'_> {
             usage_in_stream,
             created: self.recorder.started_at(),
             dropped: self.request.dropped.clone(),
+            bodiless: self.request.target.method == http::Method::HEAD,
         }
     }
 

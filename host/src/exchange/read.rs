@@ -194,8 +194,8 @@ async fn whole(
 fn object(dialect: &dyn Dialect, body: &Json) -> Result<(), Failure> {
     let name = dialect.name();
     if body.value().is_none() {
-        let reason = serde_json::from_slice::<serde::de::IgnoredAny>(body.bytes())
-            .map_or_else(|e| e.to_string(), |_| "not UTF-8".to_owned());
+        let reason = serde_json::from_slice::<serde_json::Value>(body.bytes())
+            .map_or_else(|e| e.to_string(), |_| String::new());
         return Err(Failure::invalid(format!(
             "the body is not JSON ({name}): {reason}"
         )));

@@ -155,14 +155,8 @@ impl fmt::Display for Stage {
 pub enum LoadError {
     #[error("it is not a WebAssembly component: {0}")]
     NotAComponent(String),
-    #[error("it imports \"{import}\", which {}", match grant {
-        Some(grant) => format!("needs `grants = [\"{grant}\"]` in its manifest entry"),
-        None => "no grant gives: sockets, processes and other hosts' interfaces are not to be had".to_owned(),
-    })]
-    Import {
-        import: String,
-        grant: Option<Grant>,
-    },
+    #[error("it imports {}", wanted(.0))]
+    Imports(Vec<(String, Option<Grant>)>),
     #[error("it does not fit the contract palisade:plugin@{CONTRACT}: {0}")]
     Contract(String),
     #[error("it exports none of the stages of palisade:plugin@{CONTRACT}; its exports are: {0}")]
@@ -402,20 +396,41 @@ fn without_stage(engine: &Engine, component: &Component) -> LoadError {
     }
 }
 
-/// Tells an import that is not provided from one that has the wrong type.
+/// Tells imports that are not provided from one that has the wrong type.
 fn unlinked(imports: &BTreeSet<String>, grants: &BTreeSet<Grant>, reason: &str) -> LoadError {
-    let missing = imports.iter().find_map(|import| {
+    let missing = imports.iter().filter_map(|import| {
         let grant = Grant::for_import(import);
         let given = match grant {
             Some(grant) => grants.contains(&grant),
             None => BASELINE.iter().any(|prefix| import.starts_with(prefix)),
         };
-        (!given).then(|| LoadError::Import {
-            import: import.clone(),
-            grant,
-        })
+        (!given).then(|| (import.clone(), grant))
     });
-    missing.unwrap_or_else(|| LoadError::Contract(reason.to_owned()))
+    let mut missing: Vec<_> = missing.collect();
+    // What cannot be had comes first: granting the rest would be in vain.
+    missing.sort_by_key(|(_, grant)| *grant);
+    if missing.is_empty() {
+        LoadError::Contract(reason.to_owned())
+    } else {
+        LoadError::Imports(missing)
+    }
+}
+
+fn wanted(missing: &[(String, Option<Grant>)]) -> String {
+    let each = missing.iter().map(|(import, grant)| match grant {
+        Some(grant) => format!("\"{import}\", which needs the grant \"{grant}\""),
+        None => format!("\"{import}\", which no plugin is given"),
+    });
+    let mut text = each.collect::<Vec<_>>().join(", ");
+    let grants: BTreeSet<_> = missing.iter().filter_map(|(_, grant)| *grant).collect();
+    if missing.iter().all(|(_, grant)| grant.is_some()) {
+        let names: Vec<_> = grants.iter().map(|grant| format!("\"{grant}\"")).collect();
+        text.push_str(&format!(
+            "; write `grants = [{}]` in its manifest entry",
+            names.join(", ")
+        ));
+    }
+    text
 }
 
 /// What every plugin is linked to, by the beginning of its name.

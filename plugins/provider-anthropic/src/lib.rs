@@ -222,4 +222,5 @@ impl GuestDecoder for Decoder {
     }
 }
 
+#[cfg(target_family = "wasm")]
 export!(Adapter);

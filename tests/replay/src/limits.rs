@@ -19,8 +19,9 @@ pub const JOURNAL_BODIES: usize = 64 * 1024 * 1024;
 /// Connections that are served at once; further ones wait in the backlog.
 pub const CONNECTIONS: usize = 1024;
 
-/// The longest delay that can be asked for, and how long `hang` lasts. Longer
-/// than any client's time-out in the tests, and still an end.
+/// The longest delay that can be asked for, how long `hang` lasts, and how long
+/// a request's body may take. Longer than any client's time-out in the tests,
+/// and still an end.
 pub const DELAY: Duration = Duration::from_secs(600);
 
 /// Chunks that one answer can be cut into.

@@ -14,7 +14,8 @@ const SERVER_BLOCKS: &str = "search_result server_tool_use web_search_tool_resul
                              bash_code_execution_tool_result \
                              text_editor_code_execution_tool_result tool_search_tool_result \
                              container_upload mcp_tool_use mcp_tool_result compaction \
-                             tool_reference";
+                             tool_reference tool_addition \
+                             tool_removal";
 
 /// Judges blocks.
 #[derive(Debug)]

@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Duration, sleep};
+use tokio::time::{Duration, sleep, timeout};
 
 use crate::check::{self, Asked};
 use crate::connection::{Connection, Fate};
@@ -344,11 +344,14 @@ fn gone(entry: Entry) -> Response<Played> {
     )
 }
 
-/// Reads a body; the error tells whether it was too large.
+/// Reads a body; the error tells whether it was too large. Otherwise it broke
+/// off, or did not end in time.
 async fn read(body: Incoming, limit: usize) -> Result<Bytes, bool> {
-    match Limited::new(body, limit).collect().await {
-        Ok(whole) => Ok(whole.to_bytes()),
-        Err(error) => Err(error.is::<LengthLimitError>()),
+    let whole = Limited::new(body, limit).collect();
+    match timeout(limits::DELAY, whole).await {
+        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+        Ok(Err(error)) => Err(error.is::<LengthLimitError>()),
+        Err(_) => Err(false),
     }
 }
 

@@ -10,5 +10,6 @@
 mod binary;
 mod checks;
 mod client;
+mod corpus;
 mod transcripts;
 mod wire;

@@ -81,4 +81,5 @@ impl request_filter::Guest for Filter {
     }
 }
 
+#[cfg(target_family = "wasm")]
 export!(Filter);

@@ -120,4 +120,5 @@ fn problem(code: &str, message: String) -> Problem {
     }
 }
 
+#[cfg(target_family = "wasm")]
 export!(Filter);

@@ -26,4 +26,5 @@ impl Guest for Filter {
     }
 }
 
+#[cfg(target_family = "wasm")]
 export!(Filter);

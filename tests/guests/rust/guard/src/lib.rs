@@ -84,4 +84,5 @@ impl event_filter::GuestSession for RefCell<session::Session> {
     }
 }
 
+#[cfg(target_family = "wasm")]
 export!(Guard);

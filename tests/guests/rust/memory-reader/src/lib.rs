@@ -76,4 +76,5 @@ fn leak(calls: u64, last: Option<Seen>) -> Denial {
     }
 }
 
+#[cfg(target_family = "wasm")]
 export!(Filter);

@@ -47,4 +47,5 @@ mod event_list;
 /// What exports every interface.
 struct Plugin;
 
+#[cfg(target_family = "wasm")]
 export!(Plugin);

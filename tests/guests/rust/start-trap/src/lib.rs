@@ -37,4 +37,5 @@ impl Guest for Filter {
     }
 }
 
+#[cfg(target_family = "wasm")]
 export!(Filter);

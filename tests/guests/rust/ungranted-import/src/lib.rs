@@ -41,4 +41,5 @@ impl Guest for Filter {
     }
 }
 
+#[cfg(target_family = "wasm")]
 export!(Filter);
