@@ -138,7 +138,10 @@ async fn read(content: Content) -> Read {
     let error = loop {
         match pieces.next().await {
             Piece::Bytes(bytes) => text.extend_from_slice(&bytes),
-            Piece::End => break None,
+            Piece::End(bytes) => {
+                text.extend_from_slice(&bytes);
+                break None;
+            }
             Piece::Broken(bytes, failure) => {
                 text.extend_from_slice(&bytes);
                 break Some(failure);
@@ -280,7 +283,12 @@ async fn recordings_replay_through_the_adapters() {
             .iter()
             .find(|(name, _)| *name == recording.provider)
             .unwrap();
-        let source = first_message(&String::from_utf8_lossy(&recording.body));
+        let source = String::from_utf8_lossy(&recording.body).into_owned();
+        let source = if recording.streamed {
+            first_message(&source)
+        } else {
+            source
+        };
         for client in ["openai.chat", "anthropic.messages"] {
             let client = dialect::by_name(client).unwrap();
             let mut first: Option<String> = None;
@@ -316,13 +324,23 @@ async fn recordings_replay_through_the_adapters() {
 
 /// Some recordings hold several answers in a row; the first is the answer.
 fn first_message(text: &str) -> String {
-    let Some(stop) = text.find("event: message_stop") else {
-        return text.to_owned();
-    };
-    let end = text[stop..]
-        .find("\n\n")
-        .map_or(text.len(), |end| stop + end + 2);
-    text[..end].to_owned()
+    let mut id = None;
+    let mut kept = String::new();
+    for event in text.split_inclusive("\n\n") {
+        let own = objects(event, true)
+            .first()
+            .and_then(|o| o["id"].as_str().map(str::to_owned));
+        let own = own.filter(|own| !own.is_empty());
+        if own.is_some() && id.is_some() && own != id {
+            break;
+        }
+        id = id.or(own);
+        kept.push_str(event);
+        if event.contains("event: message_stop") {
+            break;
+        }
+    }
+    kept
 }
 
 fn check(recording: &Recording, source: &str, read: &Read) {

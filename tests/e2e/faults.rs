@@ -349,3 +349,22 @@ async fn a_drain_waits_for_bodies_and_takes_nothing_new() {
     let drained = stopping.await.unwrap();
     assert_eq!(drained, palisade::server::Drained::All);
 }
+
+/// What was cut off in the middle of an event is not passed on: what is said
+/// in band after it could not be read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_cut_off_within_an_event_can_still_be_read() {
+    let half = &MORE[..40];
+    let (_upstream, palisade) = openai(Answer::stream(&[HEAD, half], Duration::ZERO), "").await;
+    let got = post_json(&palisade.url, CHAT, &streamed(chat("m", "x"))).await;
+    assert!(!got.whole);
+    let events = got.events();
+    assert_eq!(events.len(), 2, "{}", got.text);
+    for event in events {
+        let parsed: Value = serde_json::from_str(&event).expect("every event is JSON");
+        assert!(
+            parsed["error"].is_object() || parsed["choices"].is_array(),
+            "{event}"
+        );
+    }
+}

@@ -83,8 +83,8 @@ impl Settled {
 #[derive(Debug)]
 pub enum Piece {
     Bytes(Bytes),
-    /// All has been sent.
-    End,
+    /// These are the last bytes, which may be none.
+    End(Bytes),
     /// What could be said in band has been said (the bytes), and the body must
     /// not end as if all were well.
     Broken(Bytes, Failure),

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{StatusCode, header};
 
 use super::reply::Kept;
@@ -14,7 +14,7 @@ use super::{Content, Origin, Piece, Pieces, Ready, Settled, in_band};
 use crate::dialect::{Dialect, Settings, Watch};
 use crate::exchange::Pinned;
 use crate::failure::{Failure, Kind};
-use crate::frame::{Framer, is_sse};
+use crate::frame::{Framed, Framer, is_sse};
 use crate::message::Facts;
 use crate::plugin::Framing;
 use crate::upstream::Incoming;
@@ -53,11 +53,13 @@ pub async fn passed_through(
             let watching = watched.and_then(|(dialect, facts)| {
                 let settings = origin.settings(&facts);
                 let framer = Framer::new(Framing::Sse, frame)?;
+                let watch = Watch::new(dialect);
                 Some(Watching {
                     dialect,
                     settings,
-                    watch: Watch::new(dialect),
-                    framer,
+                    watch,
+                    framer: Some(framer),
+                    pending: BytesMut::new(),
                 })
             });
             let idle = route.idle_timeout;
@@ -95,62 +97,90 @@ struct Passing {
     _route: Pinned,
 }
 
+/// What is seen of a stream on its way. Only whole events are passed on: after
+/// a part of one nothing could be said in band any more.
 struct Watching {
     dialect: &'static dyn Dialect,
     settings: Settings,
     watch: Watch,
-    framer: Framer,
+    /// None once an event grew beyond its bound: the rest goes unwatched.
+    framer: Option<Framer>,
+    /// The beginning of an event.
+    pending: BytesMut,
 }
 
 impl Passing {
     async fn piece(&mut self) -> Piece {
-        let ended = match self.incoming.chunk(self.idle).await {
-            Ok(Some(bytes)) => {
-                if let Some(watching) = &mut self.watching {
-                    watching.see(&bytes);
+        loop {
+            let ended = match self.incoming.chunk(self.idle).await {
+                Ok(Some(bytes)) => match &mut self.watching {
+                    None => return Piece::Bytes(bytes),
+                    Some(watching) => match watching.see(bytes) {
+                        whole if whole.is_empty() => continue,
+                        whole => return Piece::Bytes(whole),
+                    },
+                },
+                Ok(None) => self
+                    .watching
+                    .as_mut()
+                    .map_or(Ok(Bytes::new()), Watching::end),
+                Err(failure) => Err(failure),
+            };
+            return match (ended, &self.watching) {
+                (Ok(rest), _) => Piece::End(rest),
+                // An error that the upstream told of itself is not told again.
+                (Err(failure), Some(watching)) if !watching.watch.failed => {
+                    let said = in_band(watching.dialect, watching.settings.clone(), &failure);
+                    Piece::Broken(said, failure)
                 }
-                return Piece::Bytes(bytes);
-            }
-            Ok(None) => self.watching.as_mut().and_then(Watching::end),
-            Err(failure) => Some(failure),
-        };
-        match (ended, &self.watching) {
-            (None, _) => Piece::End,
-            // An error that the upstream told of itself is not told again.
-            (Some(failure), Some(watching)) if !watching.watch.failed => {
-                let said = in_band(watching.dialect, watching.settings.clone(), &failure);
-                Piece::Broken(said, failure)
-            }
-            (Some(failure), _) => Piece::Broken(Bytes::new(), failure),
+                (Err(failure), _) => Piece::Broken(Bytes::new(), failure),
+            };
         }
     }
 }
 
 impl Watching {
-    fn see(&mut self, bytes: &[u8]) {
+    /// Looks at bytes, and answers what may be passed on.
+    fn see(&mut self, bytes: Bytes) -> Bytes {
         let mut frames = Vec::new();
-        // A frame beyond the bound is nothing to learn from, and no reason to
-        // keep the bytes from the client.
-        let _ = self.framer.push(bytes, &mut frames);
+        let held = match &mut self.framer {
+            Some(framer) => framer.push(&bytes, &mut frames).map(|()| framer.held()),
+            None => Ok(0),
+        };
+        self.learn(frames);
+        let held = held.unwrap_or_else(|_| {
+            self.framer = None;
+            0
+        });
+        if held == 0 && self.pending.is_empty() {
+            return bytes;
+        }
+        self.pending.extend_from_slice(&bytes);
+        let whole = self.pending.len().saturating_sub(held);
+        self.pending.split_to(whole).freeze()
+    }
+
+    fn learn(&mut self, frames: Vec<Framed>) {
         for framed in frames {
             self.watch
                 .frame(framed.frame.name.as_deref(), &framed.frame.data);
         }
     }
 
-    /// The upstream has closed: a failure if that was too early.
-    fn end(&mut self) -> Option<Failure> {
+    /// The upstream has closed: what is left to pass on, or a failure if it
+    /// was too early.
+    fn end(&mut self) -> Result<Bytes, Failure> {
         let mut frames = Vec::new();
-        self.framer.finish(&mut frames);
-        for framed in frames {
-            self.watch
-                .frame(framed.frame.name.as_deref(), &framed.frame.data);
+        if let Some(framer) = &mut self.framer {
+            framer.finish(&mut frames);
         }
+        self.learn(frames);
         // Some servers never write a terminator after the reason to finish.
-        (self.watch.truncated() && !self.watch.finished).then(|| {
+        if self.framer.is_some() && self.watch.truncated() && !self.watch.finished {
             let message = "the upstream ended its answer before it was finished";
-            Failure::new(Kind::Upstream, message).with_code("upstream_truncated")
-        })
+            return Err(Failure::new(Kind::Upstream, message).with_code("upstream_truncated"));
+        }
+        Ok(self.pending.split().freeze())
     }
 }
 

@@ -272,9 +272,10 @@ impl Open {
                 }
                 Some(Ok(Frame::data(bytes)))
             }
-            Piece::End => {
+            Piece::End(bytes) => {
+                self.recorder.sent(bytes.len());
                 self.end(Outcome::Answered);
-                None
+                (!bytes.is_empty()).then(|| Ok(Frame::data(bytes)))
             }
             Piece::Broken(bytes, failure) => {
                 tell(&self.recorder.entry().exchange_id.clone(), &failure);

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 
 use super::flow::{Batch, Flow};
@@ -138,7 +139,7 @@ impl Streamed {
     /// Writes what the next batch says; it may be nothing.
     async fn advance(&mut self) -> Piece {
         if self.ended {
-            return Piece::End;
+            return Piece::End(Bytes::new());
         }
         let batch = self.flow.next().await;
         let mut out = Vec::new();

@@ -54,6 +54,16 @@ impl Framer {
         }
     }
 
+    /// How many of the bytes that it was given last belong to a frame that is
+    /// not complete.
+    pub fn held(&self) -> usize {
+        match self {
+            Self::Sse(sse) => sse.held(),
+            Self::Lines(lines) => lines.held(),
+            Self::Raw => 0,
+        }
+    }
+
     /// The body is over: adds the frame that had no terminator, if there is one.
     pub fn finish(&mut self, out: &mut Vec<Framed>) {
         match self {

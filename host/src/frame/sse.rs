@@ -79,6 +79,10 @@ impl Sse {
         self.end_event(out);
     }
 
+    pub fn held(&self) -> usize {
+        self.raw.len()
+    }
+
     fn within_limit(&self) -> Result<(), TooLarge> {
         if self.raw.len() > self.limit {
             Err(TooLarge { limit: self.limit })

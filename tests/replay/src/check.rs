@@ -23,7 +23,7 @@ use crate::transcripts::Transcripts;
 /// What a well-formed request asks for.
 #[derive(Debug)]
 pub struct Asked {
-    /// Its `model`, which names the scenario.
+    /// Its `model`, which names the scenario, by itself or behind a real one.
     pub model: String,
     /// Whether a stream is asked for.
     pub streaming: bool,

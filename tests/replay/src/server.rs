@@ -182,7 +182,7 @@ impl Shared {
     }
 
     /// Judges a request and finds its scenario: for a chat the one that its
-    /// `model` names, for other paths the one that is named like
+    /// `model` names ([`scenario_of`]), for other paths the one that is named like
     /// `get-models`.
     fn judge(
         &self,
@@ -220,16 +220,17 @@ impl Shared {
             usage,
             json,
         } = asked;
-        let scenario = self.transcripts.scenario(provider, &model);
+        let name = scenario_of(&model);
+        let scenario = self.transcripts.scenario(provider, name);
         let scenario = scenario.ok_or_else(|| Refusal::no_model(provider, &model))?;
         for pointer in &scenario.require {
             if json.pointer(pointer).is_none_or(serde_json::Value::is_null) {
-                let message = format!("scenario {model:?} needs {pointer} in the request");
+                let message = format!("scenario {name:?} needs {pointer} in the request");
                 return Err(Refusal::invalid(provider, pointer, message));
             }
         }
         Ok((
-            model,
+            name.to_owned(),
             scenario,
             Form {
                 streaming,
@@ -257,6 +258,13 @@ impl Shared {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         whole(status, Bytes::from(json.to_string()), fate, untracked)
     }
+}
+
+/// The scenario that a model names: all of it, or what follows its last `+`.
+/// Before that may stand a real model, for gateways that treat models
+/// differently: `claude-sonnet-4-5+chat`.
+fn scenario_of(model: &str) -> &str {
+    model.rsplit_once('+').map_or(model, |(_, name)| name)
 }
 
 /// Plays a transcript.

@@ -1,8 +1,14 @@
-/** What the transcripts say, read from disk: what every test compares with. */
+/**
+ * What the transcripts say, read from disk: what every test compares with.
+ * `TRANSCRIPTS` is their folder, if these files do not stand in the repository.
+ */
 
 import { readFileSync } from "node:fs";
+import { pathToFileURL } from "node:url";
 
-const folder = new URL("../../transcripts/", import.meta.url);
+const folder = process.env.TRANSCRIPTS
+  ? pathToFileURL(`${process.env.TRANSCRIPTS}/`)
+  : new URL("../../transcripts/", import.meta.url);
 
 const FINISH = {
   end_turn: "stop",

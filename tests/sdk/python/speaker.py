@@ -9,6 +9,9 @@ from typing import Any
 
 from neutral import Answer, Question, Result
 
+# What the transcripts play, roughly: it thinks, calls tools and takes schemas.
+MODELS = {"openai": "gpt-5-mini", "anthropic": "claude-sonnet-4-5", "cerebras": "gpt-oss-120b"}
+
 
 @dataclass(frozen=True)
 class Route:
@@ -24,8 +27,11 @@ class Route:
     gateway: bool
 
     def model(self, scenario: str) -> str:
-        """The model to ask for: a gateway finds the provider by its prefix."""
-        return f"{self.provider}/{scenario}" if self.gateway else scenario
+        """The model to ask for: a real one, since a gateway may know what it
+        takes, with the scenario behind it. A gateway finds the provider by the
+        prefix."""
+        model = f"{MODELS[self.provider]}+{scenario}"
+        return f"{self.provider}/{model}" if self.gateway else model
 
 
 class Speaker(ABC):

@@ -7,7 +7,7 @@ import base64
 import pytest
 
 from neutral import PNG, Question
-from speaker import Speaker
+from speaker import MODELS, Speaker
 from transcripts import expected
 from upstream import Upstream
 
@@ -61,7 +61,7 @@ def test_instructions_arrive(
     asked = upstream.request(marker)
     assert asked.provider == speaker.route.provider
     assert asked.system == question.system
-    assert asked.body["model"] == "chat"
+    assert asked.body["model"] == f"{MODELS[asked.provider]}+chat"
     assert bool(asked.body.get("stream")) == stream
 
 

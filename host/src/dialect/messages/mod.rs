@@ -99,10 +99,11 @@ fn error_json(error: &ErrorView<'_>) -> Value {
 
 /// The error's type. Clients switch on Anthropic's closed list, so a kind that
 /// is another provider's is replaced by what the list has for the status; only
-/// the gateway's own stands besides (docs.claude.com/en/api/errors).
+/// the gateway's own stands besides (docs.claude.com/en/api/errors). The list's
+/// "invalid_request_error" is what OpenAI calls nearly everything, so there the
+/// status decides too.
 fn error_type<'a>(error: &ErrorView<'a>) -> &'a str {
-    const TYPES: [&str; 11] = [
-        "invalid_request_error",
+    const TYPES: [&str; 10] = [
         "authentication_error",
         "billing_error",
         "permission_error",

@@ -49,6 +49,25 @@ async fn transcripts_are_served_byte_for_byte() {
 }
 
 #[tokio::test]
+async fn a_real_model_may_stand_before_the_scenario() {
+    let server = server().await;
+    let answer = ask(
+        &server,
+        "anthropic",
+        &hello("anthropic", "claude-x+y+chat", false),
+    )
+    .await;
+    assert_eq!(
+        answer.body(),
+        file(&server, "anthropic", "chat", "whole.json")
+    );
+    assert_eq!(
+        server.requests()[0].scenario.as_deref(),
+        Some("anthropic/chat")
+    );
+}
+
+#[tokio::test]
 async fn a_usage_chunk_comes_when_it_is_asked_for() {
     let server = server().await;
     let mut body = hello("openai", "chat", true);
