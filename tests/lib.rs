@@ -1,5 +1,11 @@
 //! What the end-to-end tests share: a gateway in this process, an upstream that
 //! records what it gets, and the guests.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod capture;
 mod gateway;

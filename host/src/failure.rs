@@ -2,8 +2,6 @@
 //! operator is told, and with which status. Statuses are chosen here and
 //! nowhere else; their rendering is the dialect's.
 
-use std::time::Duration;
-
 use http::{HeaderMap, StatusCode};
 
 use crate::plugin::{CallError, Denial, DenialKind};
@@ -71,13 +69,13 @@ pub struct Failure {
     pub error_type: Option<String>,
     /// A stable, machine-readable reason.
     pub code: Option<String>,
-    /// After how long to try again.
-    pub retry_after: Option<Duration>,
+    /// After how many seconds to try again.
+    pub retry_after: Option<u32>,
     /// Whether a plugin decided so, rather than anything having failed.
     pub denied: bool,
     /// Header fields of the upstream's that belong to its error: when to try
     /// again, what is left of its limits.
-    pub headers: HeaderMap,
+    pub headers: Option<Box<HeaderMap>>,
 }
 
 impl Failure {
@@ -90,7 +88,7 @@ impl Failure {
             code: None,
             retry_after: None,
             denied: false,
-            headers: HeaderMap::new(),
+            headers: None,
         }
     }
 
@@ -115,7 +113,7 @@ impl Failure {
     /// A bound of the gateway was reached.
     pub fn overloaded(message: impl Into<String>) -> Self {
         Self {
-            retry_after: Some(Duration::from_secs(1)),
+            retry_after: Some(1),
             ..Self::new(Kind::Overloaded, message)
         }
     }
@@ -134,7 +132,7 @@ impl Failure {
         Self {
             error_type,
             code: Some(bounded(denial.reason, 128)),
-            retry_after: denial.retry_after.map(|s| Duration::from_secs(s.into())),
+            retry_after: denial.retry_after,
             denied: true,
             ..Self::new(kind, bounded(denial.message, 4 << 10))
         }

@@ -86,10 +86,15 @@ pub struct Sought<'r> {
     pub principal: Option<&'r str>,
 }
 
+/// Keys are configured, and what was presented is none of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the key is not one of this gateway's")]
+pub struct UnknownKey;
+
 impl Generation {
     /// The name of the client key that was presented; an error if keys are
     /// configured and it is none of them.
-    pub fn principal(&self, presented: Option<&Secret>) -> Result<Option<&str>, ()> {
+    pub fn principal(&self, presented: Option<&Secret>) -> Result<Option<&str>, UnknownKey> {
         if self.keys.is_empty() {
             return Ok(None);
         }
@@ -100,7 +105,7 @@ impl Generation {
                 found = Some(key.name.as_str());
             }
         }
-        found.map(Some).ok_or(())
+        found.map(Some).ok_or(UnknownKey)
     }
 }
 

@@ -94,7 +94,7 @@ impl Ledger {
     /// Totals replace earlier ones, field by field.
     fn count(&mut self, new: &Usage) {
         let Some(known) = &mut self.usage else {
-            self.usage = Some(new.clone());
+            self.usage = Some(*new);
             return;
         };
         known.input_tokens = new.input_tokens.or(known.input_tokens);

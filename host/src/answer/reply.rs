@@ -142,13 +142,15 @@ pub fn refuse(
     let body = Bytes::from(shape.error_body(&shown(failure, id)));
     let mut response = Response::new(Body::default());
     *response.status_mut() = status;
-    *response.headers_mut() = failure.headers.clone();
+    if let Some(headers) = &failure.headers {
+        *response.headers_mut() = headers.as_ref().clone();
+    }
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, json);
     if let Some(wait) = failure.retry_after {
         response
             .headers_mut()
-            .insert(RETRY_AFTER, wait.as_secs().max(1).into());
+            .insert(RETRY_AFTER, wait.max(1).into());
     }
     name(&mut response, id);
     *response.body_mut() = ended(

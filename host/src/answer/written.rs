@@ -34,7 +34,12 @@ pub async fn of_events(
     };
     let content = match content {
         Ok(content) => content,
-        Err(failure) => return Err(Failure { headers, ..failure }),
+        Err(failure) => {
+            return Err(Failure {
+                headers: Some(Box::new(headers)),
+                ..failure
+            });
+        }
     };
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     if matches!(content, Content::Stream(..)) {

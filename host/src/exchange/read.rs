@@ -80,7 +80,7 @@ pub(super) async fn request(
     recorder: &mut Recorder,
 ) -> Result<Received, Failure> {
     let presented = presented_key(&head);
-    let principal = generation.principal(presented.as_ref()).map_err(|()| {
+    let principal = generation.principal(presented.as_ref()).map_err(|_| {
         let message = match presented {
             Some(_) => "the key that was sent is not one of this gateway's",
             None => "no key was sent: this gateway wants one, as a bearer token or as x-api-key",

@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from neutral import PNG, Question
+from neutral import MESSAGES, PNG, Question
 from speaker import MODELS, Speaker
 from transcripts import expected
 from upstream import Upstream
@@ -115,3 +115,36 @@ def test_an_image_arrives_as_it_was(
     answer = speaker.ask(Question("image", marker, image=PNG), stream)
     assert answer.text == expected(speaker.route.provider, "image").text
     assert upstream.request(marker).images == [base64.b64encode(PNG).decode()]
+
+
+PDF = base64.b64encode(b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n%%EOF\n").decode()
+
+
+@pytest.mark.provider("openai", "anthropic")
+def test_a_document_arrives_as_it_was(
+    speaker: Speaker, upstream: Upstream, marker: str, stream: bool
+) -> None:
+    if speaker.dialect == MESSAGES:
+        source = {"type": "base64", "media_type": "application/pdf", "data": PDF}
+        part = {"type": "document", "source": source}
+    else:
+        url = f"data:application/pdf;base64,{PDF}"
+        part = {"type": "file", "file": {"filename": "a.pdf", "file_data": url}}
+    turns = [
+        {"role": "assistant", "content": "Show me."},
+        {"role": "user", "content": [part, {"type": "text", "text": marker}]},
+    ]
+    answer = speaker.ask(Question("chat", history=turns), stream)
+    assert answer.text == expected(speaker.route.provider, "chat").text
+    assert upstream.request(marker).documents == [PDF]
+
+
+@pytest.mark.provider("anthropic")
+def test_cache_breakpoints_arrive(speaker: Speaker, upstream: Upstream, marker: str) -> None:
+    part = {"type": "text", "text": marker, "cache_control": {"type": "ephemeral"}}
+    turns = [
+        {"role": "assistant", "content": "Go on."},
+        {"role": "user", "content": [part]},
+    ]
+    speaker.ask(Question("chat", history=turns), stream=False)
+    assert upstream.request(marker).body["messages"][-1]["content"] == [part]

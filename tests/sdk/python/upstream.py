@@ -132,6 +132,15 @@ class Asked:
         return list(_images(self.body["messages"]))
 
     @property
+    def documents(self) -> list[str]:
+        """The base64 text of each document, in the order of the body."""
+        parts = [p for m in self.body["messages"] for p in m["content"] if isinstance(p, dict)]
+        if self._anthropic:
+            return [p["source"]["data"] for p in parts if p["type"] == "document"]
+        files = [p["file"]["file_data"] for p in parts if p["type"] == "file"]
+        return [url.partition(";base64,")[2] for url in files]
+
+    @property
     def call_ids(self) -> list[str]:
         """The identifiers of the calls in the history."""
         ids = []
