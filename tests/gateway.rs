@@ -8,11 +8,11 @@ use palisade::gateway::Gateway;
 use palisade::generation::{Builder, Compiler, Generation};
 use palisade::manifest::{Environment, Manifest, Problems};
 use palisade::plugin;
-use palisade::reload::{Files, Reloader};
+use palisade::reload::{self, Reloader};
 use palisade::server::{self, Drained};
 use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 /// One engine and one cache of compiled plugins serve all tests of a process.
@@ -35,6 +35,7 @@ pub struct Palisade {
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<Drained>,
     reloading: JoinHandle<()>,
+    asked: Arc<Notify>,
 }
 
 impl Palisade {
@@ -52,8 +53,7 @@ impl Palisade {
         let file = directory.path().join("proxy.toml");
         let text = manifest.replace("{dir}", &directory.path().display().to_string());
         std::fs::write(&file, &text).expect("the manifest to be written");
-        let manifest = Manifest::load(&file).unwrap_or_else(|problems| panic!("{problems}"));
-        let watched = Files::of(&manifest);
+        let (manifest, start) = reload::load(&file).unwrap_or_else(|problems| panic!("{problems}"));
         let (running, _) = mpsc::channel(1);
         let builder = Builder::new(compiler(), running);
         let generation = builder
@@ -63,13 +63,14 @@ impl Palisade {
         let gateway = Arc::new(Gateway::new(generation).expect("a gateway"));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let reloader = Reloader::new(gateway.clone(), builder, file, watched);
+        let reloader = Reloader::new(gateway.clone(), builder, file, start);
         let (stop, stopped) = oneshot::channel::<()>();
         let wait = async {
             let _ = stopped.await;
         };
         let serving = tokio::spawn(server::serve(gateway.clone(), listener, wait));
-        let reloading = tokio::spawn(reloader.run());
+        let asked = Arc::new(Notify::new());
+        let reloading = tokio::spawn(reloader.run(asked.clone()));
         Self {
             url,
             directory,
@@ -77,6 +78,7 @@ impl Palisade {
             stop: Some(stop),
             serving,
             reloading,
+            asked,
         }
     }
 
@@ -121,12 +123,22 @@ impl Palisade {
         false
     }
 
+    /// Asks it to reload, as a hangup signal does.
+    pub fn reload(&self) {
+        self.asked.notify_one();
+    }
+
     /// Tells it to stop, and waits until it has.
     pub async fn stop(mut self) -> Drained {
+        self.drain().await
+    }
+
+    /// The same, and what it has written is still there.
+    pub async fn drain(&mut self) -> Drained {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
         }
-        let drained = self.serving.await.expect("serving to end");
+        let drained = (&mut self.serving).await.expect("serving to end");
         self.reloading.abort();
         drained
     }

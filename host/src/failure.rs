@@ -17,6 +17,8 @@ pub enum Kind {
     Forbidden,
     /// No route or no such path.
     NotFound,
+    /// A method that is not passed on.
+    MethodNotAllowed,
     /// The request is larger than a bound.
     TooLarge,
     /// The client was too slow to send its request.
@@ -44,6 +46,7 @@ impl Kind {
             Kind::Unauthenticated => StatusCode::UNAUTHORIZED,
             Kind::Forbidden => StatusCode::FORBIDDEN,
             Kind::NotFound => StatusCode::NOT_FOUND,
+            Kind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Kind::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Kind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
@@ -122,6 +125,8 @@ impl Failure {
     pub fn denied(denial: Denial) -> Self {
         let kind = match denial.kind {
             DenialKind::InvalidRequest => Kind::InvalidRequest,
+            DenialKind::Unauthenticated => Kind::Unauthenticated,
+            DenialKind::Unavailable => Kind::Overloaded,
             DenialKind::Forbidden => Kind::Forbidden,
             DenialKind::NotFound => Kind::NotFound,
             DenialKind::RateLimited => Kind::RateLimited,

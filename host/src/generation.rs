@@ -19,17 +19,26 @@ use crate::record::Logger;
 use crate::secret::Secret;
 
 /// See the module.
-#[derive(Debug)]
 pub struct Generation {
     /// Counts up from 1 with every generation of this process.
     pub number: u64,
     pub server: Server,
     pub keys: Vec<ClientKey>,
     pub routes: Vec<Route>,
+    /// Every logger of the routes.
+    pub loggers: Vec<Arc<Logger>>,
     /// Routes that were left out, each with the reason.
     pub skipped: Vec<String>,
     /// Every plugin of the manifest, in the order of names.
     pub plugins: Vec<Arc<Plugin>>,
+}
+
+impl std::fmt::Debug for Generation {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.debug_struct("Generation")
+            .field("number", &self.number)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A plugin in a route, with what to do if it fails.

@@ -7,16 +7,26 @@
 //! found by scanning the one member that holds it. It knows no dialect.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// The deepest pointer that is followed; deeper ones are refused.
 const MAX_DEPTH: usize = 64;
+
+/// The most members of one object. Requests have dozens; their largest
+/// objects, maps of metadata and of schema properties, have hundreds. Every
+/// key of an object is held while it is looked through, and some readers
+/// compare each with all others: this bounds what both can cost.
+const MAX_MEMBERS: usize = 65_536;
+
+/// The most characters of a pointer that an error repeats.
+const MAX_TOLD: usize = 256;
 
 /// Why an edit could not be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +39,18 @@ pub enum EditError {
     NotJson,
     #[error("\"{0}\" names nothing that can be written to")]
     Absent(String),
+}
+
+/// Why readers may disagree about what a body says. Pointers are those of
+/// RFC 6901, cut to 256 characters.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Ambiguity {
+    #[error("the body has {0:?} twice")]
+    Twice(String),
+    #[error("the object at {0:?} of the body has more than {MAX_MEMBERS} members")]
+    TooMany(String),
+    #[error("the body is not JSON: {0}")]
+    NotJson(String),
 }
 
 /// A body that may be JSON, with what has been learnt about it.
@@ -82,18 +104,23 @@ impl Json {
         self.learnt.top.get_or_init(index).as_deref()
     }
 
-    /// A key that stands twice in the top-level object, if one does.
+    /// Checks that no object, at any depth, has a member twice or too many
+    /// members. Reads the bytes once, keeps no values, and tells of the first
+    /// member that is wrong.
     ///
-    /// Readers disagree about which of the two counts, so a filter could be
-    /// shown one and the provider another.
-    pub fn duplicate_key(&self) -> Option<&str> {
-        let members = self.top()?;
-        members.iter().enumerate().find_map(|(i, member)| {
-            members[..i]
-                .iter()
-                .any(|m| m.key == member.key)
-                .then_some(member.key.as_str())
-        })
+    /// Readers disagree about which of two members counts, so a filter could
+    /// be shown one and the provider another.
+    pub fn unambiguous(&self) -> Result<(), Ambiguity> {
+        let mut found = None;
+        let mut deserializer = serde_json::Deserializer::from_slice(&self.bytes);
+        let scanned = Scan(&mut found)
+            .deserialize(&mut deserializer)
+            .and_then(|()| deserializer.end());
+        match (found, scanned) {
+            (Some(found), _) => Err(found.ambiguity()),
+            (None, Err(error)) => Err(Ambiguity::NotJson(error.to_string())),
+            (None, Ok(())) => Ok(()),
+        }
     }
 
     /// The text of the value at `pointer`, as it was written.
@@ -144,8 +171,8 @@ impl Json {
         Ok(self.spliced(end..end, addition.as_bytes()))
     }
 
-    /// Removes what `pointer` names, with its comma; the same body if there is
-    /// nothing.
+    /// Removes what `pointer` names, with its comma, and every member of that
+    /// key if it stands more than once; the same body if there is nothing.
     pub fn remove(&self, pointer: &str) -> Result<Self, EditError> {
         let steps = steps(pointer)?;
         if steps.is_empty() {
@@ -156,29 +183,38 @@ impl Json {
         }
         let (parent, last) = self.parent(pointer, &steps)?;
         let (kind, members) = outermost(&self.bytes[parent.clone()]).ok_or(EditError::NotJson)?;
-        let Some(at) = position(&kind, &members, last) else {
-            return Ok(self.clone());
+        let at = position(&kind, &members, last);
+        let goes = |i: usize| match kind {
+            Container::Object => members[i].key == *last,
+            Container::Array => at == Some(i),
         };
         let inner = trimmed_in(&self.bytes, parent.clone());
-        let (from, to) = if at > 0 {
-            (members[at - 1].value.end, members[at].value.end)
-        } else {
-            let first = inner.start + 1 - parent.start;
-            let after = members[0].value.end;
-            let comma = self.bytes[parent.start + after..]
-                .iter()
-                .position(|b| *b == b',');
-            match comma {
-                Some(comma) if members.len() > 1 => (first, after + comma + 1),
-                _ => (first, inner.end - 1 - parent.start),
+        let mut removed = Vec::with_capacity(self.bytes.len());
+        let mut copied = 0;
+        let mut keeps_one = false;
+        for i in 0..members.len() {
+            if !goes(i) {
+                keeps_one = true;
+                continue;
             }
-        };
-        let removed = self.spliced(parent.start + from..parent.start + to, b"");
-        // A key that stood twice is still there.
-        if removed.find(&steps).is_some() && matches!(kind, Container::Object) {
-            return removed.remove(pointer);
+            let end = parent.start + members[i].value.end;
+            // The comma before it goes along, or the one after it if nothing
+            // stays before it.
+            let (from, to) = if keeps_one {
+                (parent.start + members[i - 1].value.end, end)
+            } else {
+                let first = copied.max(inner.start + 1);
+                let comma = self.bytes[end..].iter().position(|b| *b == b',');
+                match comma {
+                    Some(comma) if i + 1 < members.len() => (first, end + comma + 1),
+                    _ => (first, inner.end - 1),
+                }
+            };
+            removed.extend_from_slice(&self.bytes[copied..from]);
+            copied = to;
         }
-        Ok(removed)
+        removed.extend_from_slice(&self.bytes[copied..]);
+        Ok(Self::new(removed.into()))
     }
 
     fn parent<'s>(
@@ -346,6 +382,144 @@ fn outermost(bytes: &[u8]) -> Option<(Container, Vec<Member>)> {
     Some(found)
 }
 
+/// Looks through a value of any kind for an object that is ambiguous. The
+/// recursion is bounded by `serde_json`'s own limit of 128 levels.
+struct Scan<'f>(&'f mut Option<Found>);
+
+/// What a scan stopped at, with the steps that lead there, the last one first:
+/// each level adds its own on the way out.
+struct Found {
+    is: fn(String) -> Ambiguity,
+    steps: Vec<String>,
+}
+
+impl Found {
+    fn ambiguity(self) -> Ambiguity {
+        let escaped = |step: &String| format!("/{}", step.replace('~', "~0").replace('/', "~1"));
+        let pointer: String = self.steps.iter().rev().map(escaped).collect();
+        let mut told: String = pointer.chars().take(MAX_TOLD).collect();
+        if told.len() < pointer.len() {
+            told.push('…');
+        }
+        (self.is)(told)
+    }
+}
+
+impl Scan<'_> {
+    /// Looks through what lies under one step.
+    fn below<T, E>(
+        &mut self,
+        step: impl FnOnce() -> String,
+        look: impl FnOnce(Scan<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let result = look(Scan(self.0));
+        if let Some(found) = self.0.as_mut().filter(|_| result.is_err()) {
+            found.steps.push(step());
+        }
+        result
+    }
+
+    /// Ends the scan: the error only carries the way out.
+    fn stop<E: serde::de::Error>(self, is: fn(String) -> Ambiguity, steps: Vec<String>) -> E {
+        *self.0 = Some(Found { is, steps });
+        E::custom("ambiguous")
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Scan<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Scan<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
+        let mut index = 0_usize;
+        while self
+            .below(|| index.to_string(), |scan| seq.next_element_seed(scan))?
+            .is_some()
+        {
+            index += 1;
+        }
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        let mut keys: HashSet<Cow<'de, str>> = HashSet::new();
+        while let Some(key) = map.next_key_seed(Key)? {
+            if keys.contains(&key) {
+                return Err(self.stop(Ambiguity::Twice, vec![key.into_owned()]));
+            }
+            if keys.len() == MAX_MEMBERS {
+                return Err(self.stop(Ambiguity::TooMany, Vec::new()));
+            }
+            self.below(|| key.to_string(), |scan| map.next_value_seed(scan))?;
+            keys.insert(key);
+        }
+        Ok(())
+    }
+}
+
+/// Reads a key without copying it, unless it has escapes. (What serde makes of
+/// a `Cow` is always a copy.)
+struct Key;
+
+impl<'de> DeserializeSeed<'de> for Key {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Key {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(key))
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(key.to_owned()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -418,6 +592,14 @@ mod tests {
             ("[1,2]", "/1", "[1]"),
             ("{\"x\":[ 7 ],\"y\":0}", "/x/0", "{\"x\":[],\"y\":0}"),
             ("{\"a\":1,\"a\":2,\"b\":3}", "/a", "{\"b\":3}"),
+            ("{\"b\":3 ,\"a\":1, \"a\":2}", "/a", "{\"b\":3}"),
+            ("{ \"a\":1, \"a\":2 }", "/a", "{}"),
+            (
+                "{\"a\":1 , \"b\":2,\"a\":3 , \"c\":4, \"\\u0061\":5 }",
+                "/a",
+                "{ \"b\":2 , \"c\":4 }",
+            ),
+            ("[ {\"a\":1,\"a\":{}} ]", "/0/a", "[ {} ]"),
             ("{\"a\":1}", "/z", "{\"a\":1}"),
         ];
         for (before, pointer, after) in cases {
@@ -448,11 +630,77 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_stands_twice_is_found() {
+    fn two_thousand_duplicates_are_removed_at_once() {
+        let duplicates = "\"a\":[1, {}] , ".repeat(2000);
+        let body = format!("{{\"m\":{{{duplicates}\"b\":1}}}}");
+        let removed = Json::new(body.into()).remove("/m/a").unwrap();
+        assert_eq!(text(&removed), "{\"m\":{ \"b\":1}}");
+    }
+
+    #[test]
+    fn a_member_that_stands_twice_is_found_at_any_depth() {
+        let cases = [
+            ("{\"model\":1,\"mod\\u0065l\":2}", "/model"),
+            (
+                "{\"messages\":[{\"role\":0},{\"content\":[],\"content\":\"x\"}],\"a\":1,\"a\":2}",
+                "/messages/1/content",
+            ),
+            ("{\"a/b\":{\"~\":{\"\":1,\"\":2}}}", "/a~1b/~0/"),
+            ("[[1.5,-2,true,null,[{\"x\":1,\"x\":1}]]]", "/0/4/0/x"),
+        ];
+        for (body, pointer) in cases {
+            let twice = Err(Ambiguity::Twice(pointer.to_owned()));
+            assert_eq!(json(body).unambiguous(), twice, "{body}");
+        }
+        for body in [
+            BODY,
+            "{\"a\":{\"a\":[{\"a\":1},{\"a\":1}]}}",
+            " 1E40 ",
+            "[]",
+        ] {
+            assert_eq!(json(body).unambiguous(), Ok(()), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_long_pointer_is_told_in_part() {
+        let key = "é".repeat(100_000);
+        let body = format!("{{\"{key}\":{{\"x\":1,\"x\":2}}}}");
+        let told = format!("/{}…", "é".repeat(MAX_TOLD - 1));
+        let found = Json::new(body.into()).unambiguous();
+        assert_eq!(found, Err(Ambiguity::Twice(told)));
+    }
+
+    #[test]
+    fn what_cannot_be_looked_through_is_no_clean_body() {
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        for body in [deep, "{".to_owned(), "{} {}".to_owned(), "1E400".to_owned()] {
+            let found = Json::new(body.into()).unambiguous();
+            assert!(matches!(found, Err(Ambiguity::NotJson(_))), "{found:?}");
+        }
+        let deep = format!("{}{}", "[".repeat(127), "]".repeat(127));
+        assert_eq!(Json::new(deep.into()).unambiguous(), Ok(()));
+    }
+
+    fn object_of(members: usize) -> String {
+        let members: Vec<_> = (0..members).map(|i| format!("\"k{i}\":{i}")).collect();
+        format!("{{{}}}", members.join(","))
+    }
+
+    #[test]
+    fn the_members_of_one_object_are_bounded() {
+        let unambiguous = |body: String| Json::new(body.into()).unambiguous();
+        assert_eq!(unambiguous(object_of(MAX_MEMBERS)), Ok(()));
+        let many = format!("{{\"a\":[{0},{0}]}}", object_of(50_000));
+        assert_eq!(unambiguous(many), Ok(()));
         assert_eq!(
-            json("{\"model\":1,\"mod\\u0065l\":2}").duplicate_key(),
-            Some("model")
+            unambiguous(object_of(100_000)),
+            Err(Ambiguity::TooMany(String::new()))
         );
-        assert_eq!(json(BODY).duplicate_key(), None);
+        let below = format!("{{\"a\":[{}]}}", object_of(MAX_MEMBERS + 1));
+        assert_eq!(
+            unambiguous(below),
+            Err(Ambiguity::TooMany("/a/0".to_owned()))
+        );
     }
 }

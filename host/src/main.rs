@@ -1,23 +1,29 @@
 //! The `palisade` program: manifest → generation → listen → serve → drain.
 
 use std::future::Future;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use palisade::gateway::Gateway;
 use palisade::generation::{Builder, Compiler, Generation};
 use palisade::manifest::{Log, Manifest};
-use palisade::reload::{Files, Reloader};
+use palisade::reload::{self, Reloader};
 use palisade::server::{self, Drained};
 use palisade::{builtin, plugin};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// How long loggers may take to write what they have when all exchanges have
+/// ended, or were cut off.
+const FLUSH: Duration = Duration::from_secs(5);
 
 /// An AI gateway whose every stage is a sandboxed WebAssembly component.
 #[derive(Debug, Parser)]
@@ -62,36 +68,40 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    match &arguments.command {
+    let code = match &arguments.command {
         None => runtime.block_on(serve(arguments)),
         Some(Command::Check) => runtime.block_on(check(&arguments.config)),
         Some(Command::Export { directory }) => export(directory),
-    }
+    };
+    // A compilation under way is of no use to anyone.
+    runtime.shutdown_background();
+    code
 }
 
 async fn serve(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let manifest = Manifest::load(&arguments.config)?;
+    let (manifest, start) = reload::load(&arguments.config)?;
     start_log(&manifest.log);
     let listen = arguments.listen.unwrap_or(manifest.server.listen);
-    let files = Files::of(&manifest);
     let (running, mut ended) = mpsc::channel(1);
     let builder = builder(&manifest, running)?;
     let generation = builder.build(manifest).await?;
     let listener = TcpListener::bind(listen).await.with_context(|| {
         format!("cannot listen on {listen} (is another server there? see `listen`)")
     })?;
+    let (stopped, asked) = (stopped()?, hangups()?);
     announce(&generation, &listener)?;
 
     let gateway = Arc::new(Gateway::new(generation)?);
-    let reloader = Reloader::new(gateway.clone(), builder, arguments.config.clone(), files);
-    let reloading = tokio::spawn(reloader.run());
-    let drained = server::serve(gateway.clone(), listener, stopped()?).await;
+    let reloader = Reloader::new(gateway.clone(), builder, arguments.config.clone(), start);
+    let reloading = tokio::spawn(reloader.run(asked));
+    let drained = server::serve(gateway.clone(), listener, stopped).await;
     reloading.abort();
     let _ = reloading.await;
-    let drain = gateway.generation().server.drain_timeout;
     drop(gateway);
     // Loggers write what they have before the process ends.
-    let _ = tokio::time::timeout(drain, ended.recv()).await;
+    if tokio::time::timeout(FLUSH, ended.recv()).await.is_err() {
+        tracing::warn!("stopped before every logger had written its records");
+    }
     match drained {
         Drained::All => tracing::info!("stopped"),
         Drained::TimedOut => tracing::warn!("stopped before every exchange had ended"),
@@ -113,6 +123,20 @@ fn stopped() -> anyhow::Result<impl Future<Output = ()>> {
     })
 }
 
+/// Told whenever the process is asked to reload.
+fn hangups() -> anyhow::Result<Arc<Notify>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hangup = signal(SignalKind::hangup())?;
+    let asked = Arc::new(Notify::new());
+    let told = asked.clone();
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            told.notify_one();
+        }
+    });
+    Ok(asked)
+}
+
 fn builder(manifest: &Manifest, running: mpsc::Sender<()>) -> anyhow::Result<Builder> {
     let engine = plugin::engine(manifest.server.max_instances).map_err(|e| {
         anyhow::anyhow!("the plugin pool cannot be made (see `max-instances`): {e:#}")
@@ -123,7 +147,8 @@ fn builder(manifest: &Manifest, running: mpsc::Sender<()>) -> anyhow::Result<Bui
 
 fn announce(generation: &Generation, listener: &TcpListener) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
-    println!("listening on http://{address}");
+    // Whoever started the process may not read what it says.
+    let _ = writeln!(io::stdout(), "listening on http://{address}");
     for skipped in &generation.skipped {
         tracing::info!("{skipped}");
     }
@@ -136,14 +161,22 @@ async fn check(config: &Path) -> anyhow::Result<ExitCode> {
     let manifest = Manifest::load(config)?;
     let (running, _ended) = mpsc::channel(1);
     let generation = builder(&manifest, running)?.build(manifest).await?;
+    // A reader that has seen enough is no failure: `palisade check | head -1`.
+    let _ = report(&generation, config, &mut io::stdout().lock());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes what a manifest makes up.
+fn report(generation: &Generation, config: &Path, out: &mut impl Write) -> io::Result<()> {
     for plugin in &generation.plugins {
         let stages: Vec<_> = plugin.stages().iter().map(ToString::to_string).collect();
-        println!(
+        writeln!(
+            out,
             "plugin {}: {} (sha256 {})",
             plugin.name,
             stages.join(", "),
             plugin.digest
-        );
+        )?;
     }
     for route in &generation.routes {
         let filters: Vec<_> = route
@@ -157,13 +190,13 @@ async fn check(config: &Path) -> anyhow::Result<ExitCode> {
             .chain(rewriter)
             .chain([route.adapter.plugin.name.as_str()])
             .collect();
-        println!("route {}: {}", route.name, chain.join(" → "));
+        writeln!(out, "route {}: {}", route.name, chain.join(" → "))?;
     }
     for skipped in &generation.skipped {
-        println!("{skipped}");
+        writeln!(out, "{skipped}")?;
     }
-    println!("{}: ok", config.display());
-    Ok(ExitCode::SUCCESS)
+    writeln!(out, "{}: ok", config.display())?;
+    out.flush()
 }
 
 fn export(directory: &Path) -> anyhow::Result<ExitCode> {
@@ -172,7 +205,7 @@ fn export(directory: &Path) -> anyhow::Result<ExitCode> {
         let file = directory.join(format!("{name}.wasm"));
         let bytes = builtin::component(name).unwrap_or_default();
         std::fs::write(&file, bytes).with_context(|| file.display().to_string())?;
-        println!("{}", file.display());
+        let _ = writeln!(io::stdout(), "{}", file.display());
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use http::StatusCode;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use crate::plugin::{Entry, Instance, OnFailure, Outcome, Plugin};
+use crate::plugin::{CallError, Entry, Instance, OnFailure, Outcome, Plugin};
 
 /// How many records wait for a logger before further ones are dropped, counted
 /// and told of. At 1 KiB a record this is 8 MiB a logger.
@@ -21,6 +21,9 @@ const QUEUE: usize = 8192;
 /// The most records in one batch, and how long an incomplete one waits.
 const BATCH: usize = 256;
 const BATCH_WAIT: Duration = Duration::from_millis(100);
+
+/// How many times `BATCH_WAIT` a logger waits for an instance: a minute.
+const INSTANCE_WAITS: u32 = 600;
 
 /// What is known of an exchange so far.
 pub struct Recorder {
@@ -37,12 +40,13 @@ impl Recorder {
         let since = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
+        let path = bounded(path);
         let entry = Entry {
             exchange_id: id.to_owned(),
             started_at: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
             duration: 0,
             method: method.to_owned(),
-            path: path.to_owned(),
+            path,
             status: None,
             outcome: Outcome::Cancelled,
             route: None,
@@ -120,6 +124,12 @@ impl Recorder {
         }
         self.place = None;
         self.entry.outcome = outcome;
+        for name in [&mut self.entry.model, &mut self.entry.requested_model]
+            .into_iter()
+            .flatten()
+        {
+            *name = bounded(name);
+        }
         let elapsed = self.started.elapsed().as_micros();
         self.entry.duration = u64::try_from(elapsed).unwrap_or(u64::MAX);
         let e = &self.entry;
@@ -133,6 +143,16 @@ impl Recorder {
             logger.offer(&self.entry);
         }
     }
+}
+
+/// The longest path, or name of a model, in a record: they come from clients.
+const MAX_TEXT: usize = 256;
+
+fn bounded(text: &str) -> String {
+    let end = (0..=MAX_TEXT.min(text.len()))
+        .rev()
+        .find(|i| text.is_char_boundary(*i));
+    text[..end.unwrap_or(0)].to_owned()
 }
 
 impl Drop for Recorder {
@@ -180,13 +200,17 @@ impl Logger {
     }
 
     fn offer(&self, entry: &Entry) {
-        if self.queue.try_send(entry.clone()).is_ok() {
+        let Err(refused) = self.queue.try_send(entry.clone()) else {
             return;
-        }
+        };
         let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
         if dropped.is_power_of_two() {
             let plugin = self.plugin.name.as_str();
-            tracing::warn!(plugin, dropped, "its queue is full: records are lost");
+            let why = match refused {
+                mpsc::error::TrySendError::Full(_) => "its queue is full",
+                mpsc::error::TrySendError::Closed(_) => "its task has ended",
+            };
+            tracing::warn!(plugin, dropped, "{why}: records are lost");
         }
     }
 }
@@ -217,26 +241,43 @@ impl Writer {
         }
     }
 
-    /// Writes a batch; one that fails is tried once more if failures are not
-    /// to be passed over.
+    /// Writes a batch. One that fails is halved, so that one record which the
+    /// logger cannot take does not cost the others.
     async fn write(&self, batch: &[Entry]) {
-        let attempts = if self.on_failure == OnFailure::Reject {
-            2
-        } else {
-            1
-        };
-        for _ in 0..attempts {
-            match self.attempt(batch).await {
-                Ok(()) => return,
-                Err(error) => {
-                    let (plugin, records) = (self.plugin.name.as_str(), batch.len());
-                    tracing::error!(plugin, records, %error, "the logger failed a batch");
-                }
+        let mut waiting = vec![batch];
+        while let Some(part) = waiting.pop() {
+            let Err(error) = self.attempt(part).await else {
+                continue;
+            };
+            if part.len() > 1 {
+                let (first, second) = part.split_at(part.len() / 2);
+                waiting.extend([second, first]);
+            } else {
+                let plugin = self.plugin.name.as_str();
+                let exchange = part.first().map(|entry| entry.exchange_id.as_str());
+                tracing::error!(plugin, exchange, %error, "the logger failed a record");
             }
         }
     }
 
-    async fn attempt(&self, batch: &[Entry]) -> Result<(), crate::plugin::CallError> {
-        Instance::start(&self.plugin).await?.write(batch).await
+    /// Writes records once, or twice if failures are not to be passed over.
+    async fn attempt(&self, batch: &[Entry]) -> Result<(), CallError> {
+        let result = self.once(batch).await;
+        if result.is_err() && self.on_failure == OnFailure::Reject {
+            return self.once(batch).await;
+        }
+        result
+    }
+
+    /// Traffic comes before records: while it has all instances, they wait.
+    async fn once(&self, batch: &[Entry]) -> Result<(), CallError> {
+        for _ in 0..INSTANCE_WAITS {
+            match Instance::start(&self.plugin).await {
+                Err(CallError::Exhausted) => tokio::time::sleep(BATCH_WAIT).await,
+                Err(error) => return Err(error),
+                Ok(mut instance) => return instance.write(batch).await,
+            }
+        }
+        Err(CallError::Exhausted)
     }
 }

@@ -1,44 +1,71 @@
 //! The client side of the network: accepting connections, within bounds, and
 //! letting them end.
+//!
+//! Every connection holds one of `max-connections` places, so each has to end
+//! by itself when nothing happens on it: one without an exchange under way for
+//! the request time-out is closed, whatever it has sent of a request or of
+//! HTTP/2's preface, and so is one whose peer takes no byte of an answer, or
+//! answers no ping. What an exchange does is `exchange`'s.
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio_io_timeout::TimeoutStream;
 
+use crate::answer::Body;
 use crate::exchange;
 use crate::gateway::Gateway;
 
 /// How long to wait when the system gives no more sockets.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
+/// How long a client may take no byte of what is written to it.
+const WRITE_STALL: Duration = Duration::from_secs(60);
+
+/// How long an HTTP/2 connection may be silent before it is sent a ping, and
+/// how long the answer to it may take. Clients that read only while the
+/// application does cannot answer sooner.
+const PING_INTERVAL: Duration = Duration::from_secs(60);
+const PING_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a connection that was told to end, and has no exchange under way,
+/// may take to write what is left and to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(10);
+
 /// How a server ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Drained {
     /// Every exchange had its last byte.
     All,
-    /// The time for it was over before.
+    /// The time for it was over before; those under way were cut off, and
+    /// their records say that they were cancelled.
     TimedOut,
 }
 
 /// Serves until `stop` is ready, and then until every exchange under way has
-/// ended or the time to drain is over.
+/// ended or the time to drain is over. No connection is left when it returns.
 pub async fn serve(
     gateway: Arc<Gateway>,
     listener: TcpListener,
     stop: impl Future<Output = ()>,
 ) -> Drained {
-    let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(
         gateway.generation().server.max_connections as usize,
     ));
+    let (stopping, stopped) = watch::channel(false);
+    let mut connections = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
     loop {
         let place = tokio::select! {
@@ -56,46 +83,157 @@ pub async fn serve(
                 }
             },
         };
-        let connection = connection(gateway.clone(), stream, &graceful);
-        tokio::spawn(async move {
+        while let Some(ended) = connections.try_join_next() {
+            tell(ended);
+        }
+        let connection = connection(gateway.clone(), stream, stopped.clone());
+        connections.spawn(async move {
             connection.await;
             drop(place);
         });
     }
     drop(listener);
+    stopping.send_replace(true);
     let limit = gateway.generation().server.drain_timeout;
-    match tokio::time::timeout(limit, graceful.shutdown()).await {
-        Ok(()) => Drained::All,
-        Err(_) => Drained::TimedOut,
+    let drained = async {
+        while let Some(ended) = connections.join_next().await {
+            tell(ended);
+        }
+    };
+    if tokio::time::timeout(limit, drained).await.is_ok() {
+        return Drained::All;
+    }
+    connections.shutdown().await;
+    Drained::TimedOut
+}
+
+fn tell(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a connection's task failed");
     }
 }
 
 /// Serves one connection, HTTP/1.1 or HTTP/2 as the client begins it.
-fn connection(
-    gateway: Arc<Gateway>,
-    stream: TcpStream,
-    graceful: &GracefulShutdown,
-) -> impl Future<Output = ()> + use<> {
+async fn connection(gateway: Arc<Gateway>, stream: TcpStream, mut stopped: watch::Receiver<bool>) {
     // A token must not wait for the next one to fill a segment.
     let _ = stream.set_nodelay(true);
     let wait = gateway.generation().server.request_timeout;
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_STALL));
+
+    let (exchanges, under_way) = watch::channel(Exchanges::default());
+    let service = service_fn(move |request| {
+        let (gateway, exchange) = (gateway.clone(), UnderWay::begin(&exchanges));
+        async move {
+            let response = exchange::handle(&gateway, request).await;
+            Ok::<_, Infallible>(response.map(|body| Watched { body, exchange }))
+        }
+    });
+    let builder = builder(wait);
+    let mut connection =
+        std::pin::pin!(builder.serve_connection(TokioIo::new(Box::pin(stream)), service));
+    tokio::select! {
+        ended = &mut connection => return end(ended),
+        _ = stopped.wait_for(|stopped| *stopped) => {}
+        () = idle(under_way.clone(), wait) => {
+            // Nothing was ever asked, so there is nothing to finish.
+            if under_way.borrow().begun == 0 {
+                tracing::debug!("a connection without a request was closed");
+                return;
+            }
+        }
+    }
+    connection.as_mut().graceful_shutdown();
+    tokio::select! {
+        ended = &mut connection => end(ended),
+        () = idle(under_way, GOODBYE) => tracing::debug!("a connection did not end in time"),
+    }
+}
+
+fn builder(wait: Duration) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(wait);
-    builder.http2().timer(TokioTimer::new());
-    let service = service_fn(move |request| {
-        let gateway = gateway.clone();
-        async move { Ok::<_, Infallible>(exchange::handle(&gateway, request).await) }
-    });
-    let connection = builder
-        .serve_connection(TokioIo::new(stream), service)
-        .into_owned();
-    let watched = graceful.watch(connection);
-    async move {
-        if let Err(error) = watched.await {
-            tracing::debug!(error = %error, "a connection ended with an error");
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT);
+    builder
+}
+
+fn end(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended with an error");
+    }
+}
+
+/// Ready when no exchange has been under way for so long.
+async fn idle(mut exchanges: watch::Receiver<Exchanges>, limit: Duration) {
+    loop {
+        if exchanges.wait_for(|now| now.open == 0).await.is_err() {
+            // The service is gone, and so is the connection.
+            return std::future::pending().await;
         }
+        match tokio::time::timeout(limit, exchanges.changed()).await {
+            Err(_) => return,
+            Ok(Err(_)) => return std::future::pending().await,
+            Ok(Ok(())) => {}
+        }
+    }
+}
+
+/// How many exchanges of a connection there are and were.
+#[derive(Debug, Default)]
+struct Exchanges {
+    open: usize,
+    begun: u64,
+}
+
+/// An exchange of a connection, until its answer has been handed over.
+struct UnderWay(watch::Sender<Exchanges>);
+
+impl UnderWay {
+    fn begin(exchanges: &watch::Sender<Exchanges>) -> Self {
+        exchanges.send_modify(|now| {
+            now.open += 1;
+            now.begun += 1;
+        });
+        Self(exchanges.clone())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.send_modify(|now| now.open -= 1);
+    }
+}
+
+/// An answer's body, which keeps its exchange under way.
+struct Watched {
+    body: Body,
+    #[expect(dead_code, reason = "held for its drop")]
+    exchange: UnderWay,
+}
+
+impl hyper::body::Body for Watched {
+    type Data = Bytes;
+    type Error = <Body as hyper::body::Body>::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

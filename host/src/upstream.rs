@@ -28,6 +28,9 @@ pub fn client() -> Result<reqwest::Client, reqwest::Error> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
+        // A proxy from the environment would see credentials that are bound to
+        // other hosts.
+        .no_proxy()
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_idle_timeout(IDLE_CONNECTION)
         .tcp_nodelay(true)
@@ -69,6 +72,15 @@ impl Outgoing {
                     )),
             );
         };
+        let method = match &request.method {
+            Some(method) => own_method(method).map_err(broke)?,
+            None => method,
+        };
+        if request.headers.len() > MAX_HEADERS {
+            return Err(broke(format!(
+                "it has more than {MAX_HEADERS} header fields"
+            )));
+        }
         let mut url = below(base, &request.path).map_err(broke)?;
         let mut headers = HeaderMap::with_capacity(request.headers.len() + 2);
         headers.insert(
@@ -112,6 +124,10 @@ impl Outgoing {
             request = request.body(self.body);
         }
         let response = match tokio::time::timeout(wait, request.send()).await {
+            Ok(Ok(response)) if response.status().is_informational() => {
+                let message = format!("upstream {host} answered {}", response.status().as_u16());
+                return Err(Failure::new(Kind::Upstream, message));
+            }
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(unreachable(&host, error)),
             Err(_) => {
@@ -124,6 +140,31 @@ impl Outgoing {
         };
         Ok(Incoming::of(host, response))
     }
+}
+
+/// The most header fields of a request or an answer that a plugin may choose.
+pub const MAX_HEADERS: usize = 256;
+
+/// Methods that are passed on. Others make an upstream a tunnel or a mirror:
+/// what answers a TRACE sends the credential back.
+pub fn is_passed_on(method: &Method) -> bool {
+    const PASSED_ON: [Method; 7] = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::OPTIONS,
+    ];
+    PASSED_ON.contains(method)
+}
+
+fn own_method(name: &str) -> Result<Method, String> {
+    let method = Method::from_bytes(name.as_bytes())
+        .ok()
+        .filter(is_passed_on);
+    method.ok_or_else(|| format!("method {name:?} is not passed on"))
 }
 
 /// The URL of a path below a base, however the path is written.
@@ -248,6 +289,17 @@ pub struct Incoming {
     body: Chunks,
 }
 
+/// What the upstream says is for its own connection (RFC 9110, section 7.6.1).
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let values = headers.get_all(http::header::CONNECTION).iter();
+    let names = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    names
+        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+        .collect()
+}
+
 /// Header fields of an upstream that are for a browser or for its own
 /// connection, and not for the client.
 const NOT_FOR_CLIENTS: [&str; 14] = [
@@ -280,6 +332,9 @@ impl Incoming {
 
     /// An answer of which the head is there and the body comes.
     pub fn new(host: String, status: StatusCode, mut headers: HeaderMap, body: Chunks) -> Self {
+        for name in named_by_connection(&headers) {
+            headers.remove(name);
+        }
         for name in NOT_FOR_CLIENTS {
             headers.remove(name);
         }

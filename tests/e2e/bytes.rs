@@ -244,7 +244,12 @@ async fn bad_requests_are_refused_in_the_clients_dialect() {
         (
             "{\"model\":\"a\",\"mod\\u0065l\":\"b\"}",
             400,
-            "\"model\" twice",
+            "the body has \"/model\" twice",
+        ),
+        (
+            "{\"model\":\"m\",\"messages\":[{\"content\":\"a\",\"content\":\"b\"}]}",
+            400,
+            "the body has \"/messages/0/content\" twice",
         ),
         (large.as_str(), 413, "1024 bytes"),
     ];

@@ -8,10 +8,13 @@
 
 mod bytes;
 mod client;
+mod connections;
 mod corpus;
 mod faults;
 mod filters;
 mod guests;
+mod hostile;
 mod manifest;
 mod providers;
+mod readme;
 mod reload;

@@ -1,6 +1,8 @@
 //! From the upstream's bytes, or a plugin's events, to the events that the
 //! client will be told: framing, decoding, the ledger, the filters.
 
+use std::time::Duration;
+
 use super::guards::{Guards, Passed};
 use super::ledger::Ledger;
 use super::{Settled, of_event};
@@ -14,6 +16,9 @@ use crate::upstream::Incoming;
 
 /// The most frames that a decoder is shown at a time (`decoder.push`).
 const MAX_FRAMES: usize = 64;
+
+/// How long an upstream may take to close when all has been said.
+pub const LINGER: Duration = Duration::from_secs(1);
 
 /// Where events come from.
 pub enum Source {
@@ -30,6 +35,8 @@ pub struct Decoding {
     instance: Instance,
     decoder: Decoder,
     adapter: String,
+    /// Whether every choice has finished.
+    complete: bool,
 }
 
 /// Events, with the bytes that they came in.
@@ -93,6 +100,7 @@ impl Source {
             instance,
             decoder,
             adapter,
+            complete: false,
         })))
     }
 
@@ -160,10 +168,13 @@ impl Flow {
         let (mut framed, over) = match &mut self.source {
             Source::Burst(events) => (vec![(raw(Vec::new()), std::mem::take(events))], true),
             Source::Upstream(decoding) => {
-                let (limit, idle) = (
-                    self.route.server().max_response_body,
-                    self.route.idle_timeout,
-                );
+                let limit = self.route.server().max_response_body;
+                decoding.complete = self.ledger.is_complete();
+                let idle = if decoding.complete {
+                    LINGER
+                } else {
+                    self.route.idle_timeout
+                };
                 decoding.read(&mut self.exchange, limit, idle).await?
             }
         };
@@ -183,13 +194,15 @@ impl Flow {
         }
         let error = take_error(&mut events);
         let failed = error.is_some();
-        let passed = if over && !failed {
+        let mut passed = if over && !failed {
             self.guards.finish(&mut self.exchange, events).await?
         } else if events.is_empty() {
             Passed::default()
         } else {
             self.guards.push(&mut self.exchange, events).await?
         };
+        // A filter may put an error in the place of what follows.
+        let error = take_error(&mut passed.events).or(error);
         let end = match (passed.stop, error) {
             (Some(stop), _) => Some(Err(stop)),
             (None, Some(error)) => Some(Err(error)),
@@ -212,6 +225,7 @@ impl Flow {
             output_tokens,
             notes,
             bypassed,
+            error: None,
         }
     }
 }
@@ -247,14 +261,20 @@ impl Decoding {
                 });
                 true
             }
-            Some(framer) => match self.incoming.chunk(idle).await? {
-                Some(chunk) => {
+            Some(framer) => match self.incoming.chunk(idle).await {
+                // All has been said: how the upstream hangs up does not matter.
+                Err(_) if self.complete => {
+                    framer.finish(&mut frames);
+                    true
+                }
+                Err(failure) => return Err(failure),
+                Ok(Some(chunk)) => {
                     framer
                         .push(&chunk, &mut frames)
                         .map_err(|e| Failure::new(Kind::Upstream, e.to_string()))?;
                     false
                 }
-                None => {
+                Ok(None) => {
                     framer.finish(&mut frames);
                     true
                 }

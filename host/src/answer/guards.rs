@@ -34,6 +34,9 @@ pub struct Guards {
 struct Guard {
     member: Member,
     state: State,
+    /// Whether it has taken events: from then on it may hold some back, and
+    /// cannot be passed over without a hole in the answer.
+    entered: bool,
 }
 
 enum State {
@@ -61,6 +64,7 @@ impl Guards {
         let guard = |(member, held): (Member, Option<Instance>)| Guard {
             member,
             state: State::New(held.map(Box::new)),
+            entered: false,
         };
         Self {
             list: guards.map(guard).collect(),
@@ -113,6 +117,10 @@ impl Guards {
                         stop.get_or_insert(failure);
                     }
                 }
+                Err(error) if guard.entered => {
+                    let name = &guard.member.plugin.name;
+                    return Err(Failure::plugin(name, "event-filter", &error));
+                }
                 Err(error) => {
                     self.bypassed
                         .push(failed(&guard.member, Stage::EventFilter, &error)?);
@@ -145,6 +153,7 @@ impl Guard {
         let mut passed = Passed::default();
         for batch in events.chunks(MAX_EVENTS) {
             let step = instance.guard(exchange, session, batch).await?;
+            self.entered = true;
             if passed.take(step) {
                 return Ok(passed);
             }

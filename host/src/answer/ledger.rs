@@ -101,11 +101,15 @@ impl Ledger {
         known.output_tokens = new.output_tokens.or(known.output_tokens);
     }
 
+    /// Whether every choice that began has finished.
+    pub fn is_complete(&self) -> bool {
+        !self.choices.is_empty() && self.choices.values().all(|progress| progress.finished)
+    }
+
     /// The answer is over. An answer in which nothing finished was cut off,
     /// and so was a choice that did not finish.
     pub fn close(&mut self) -> Option<ModelEvent> {
-        let whole = !self.choices.is_empty() && self.choices.values().all(|p| p.finished);
-        if self.failed || whole {
+        if self.failed || self.is_complete() {
             return None;
         }
         self.failed = true;

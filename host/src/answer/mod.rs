@@ -62,6 +62,8 @@ pub struct Settled {
     pub notes: Vec<(String, String)>,
     /// Plugins that failed and were passed over.
     pub bypassed: Vec<String>,
+    /// An error that the client has been told of in band already.
+    pub error: Option<String>,
 }
 
 impl Settled {
@@ -70,6 +72,9 @@ impl Settled {
         let entry = recorder.entry();
         entry.input_tokens = self.input_tokens.or(entry.input_tokens);
         entry.output_tokens = self.output_tokens.or(entry.output_tokens);
+        if entry.error.is_none() {
+            entry.error = self.error;
+        }
         for (key, value) in self.notes {
             recorder.set_note(&key, value);
         }

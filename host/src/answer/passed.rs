@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{StatusCode, header};
 
+use super::flow::LINGER;
 use super::reply::Kept;
 use super::{Content, Origin, Piece, Pieces, Ready, Settled, in_band};
 use crate::dialect::{Dialect, Settings, Watch};
@@ -32,7 +33,12 @@ pub async fn passed_through(
     let content_type = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
-    let streamed = content_type.is_some_and(is_sse);
+    let asked = watched
+        .as_ref()
+        .is_some_and(|(_, facts)| facts.streaming && status.is_success());
+    let streamed = content_type.map_or(asked, |content_type| {
+        is_sse(content_type) || (asked && content_type.starts_with("text/plain"))
+    });
     let content = match watched {
         Some((dialect, _)) if !streamed => {
             let body = incoming.whole(limit, route.idle_timeout).await?;
@@ -112,7 +118,9 @@ struct Watching {
 impl Passing {
     async fn piece(&mut self) -> Piece {
         loop {
-            let ended = match self.incoming.chunk(self.idle).await {
+            let complete = self.watching.as_ref().is_some_and(|w| w.watch.terminated);
+            let idle = if complete { LINGER } else { self.idle };
+            let ended = match self.incoming.chunk(idle).await {
                 Ok(Some(bytes)) => match &mut self.watching {
                     None => return Piece::Bytes(bytes),
                     Some(watching) => match watching.see(bytes) {
@@ -124,6 +132,8 @@ impl Passing {
                     .watching
                     .as_mut()
                     .map_or(Ok(Bytes::new()), Watching::end),
+                // All has been said: how the upstream hangs up does not matter.
+                Err(_) if complete => Ok(Bytes::new()),
                 Err(failure) => Err(failure),
             };
             return match (ended, &self.watching) {
@@ -198,6 +208,9 @@ fn settled(watch: Option<&Watch>) -> Settled {
     Settled {
         input_tokens: watch.and_then(|watch| watch.input_tokens),
         output_tokens: watch.and_then(|watch| watch.output_tokens),
+        error: watch
+            .filter(|watch| watch.failed)
+            .map(|_| "the upstream told of an error in its stream".to_owned()),
         ..Settled::default()
     }
 }

@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::message::plugin_header;
 use crate::plugin::{Outcome, Reply};
 use crate::record::Recorder;
-use crate::upstream::Incoming;
+use crate::upstream::{Incoming, MAX_HEADERS};
 
 /// The body of an answer.
 pub type Body = UnsyncBoxBody<Bytes, BrokenOff>;
@@ -85,6 +85,11 @@ pub fn reply(reply: Reply) -> Result<Ready, Failure> {
         .ok()
         .filter(|status| !status.is_informational())
         .ok_or_else(|| broke(format!("status {}", reply.status)))?;
+    if reply.headers.len() > MAX_HEADERS {
+        return Err(broke(format!(
+            "it has more than {MAX_HEADERS} header fields"
+        )));
+    }
     let mut headers = HeaderMap::new();
     for (name, value) in reply.headers {
         let name = plugin_header(&name).map_err(broke)?;
@@ -191,7 +196,8 @@ fn full(bytes: Bytes) -> Body {
 
 /// A body of known length, whose exchange ends when it is handed over.
 fn ended(bytes: Bytes, mut recorder: Recorder, outcome: Outcome) -> Body {
-    if bytes.is_empty() {
+    // Nobody asks for a body that is not there, or not to be sent.
+    if bytes.is_empty() || recorder.entry().method == "HEAD" {
         recorder.finish(outcome);
         return full(bytes);
     }
@@ -276,7 +282,13 @@ impl Open {
             }
             Piece::End(bytes) => {
                 self.recorder.sent(bytes.len());
-                self.end(Outcome::Answered);
+                self.over = true;
+                let failed = self.pieces.settled().error.is_some();
+                self.end(if failed {
+                    Outcome::Failed
+                } else {
+                    Outcome::Answered
+                });
                 (!bytes.is_empty()).then(|| Ok(Frame::data(bytes)))
             }
             Piece::Broken(bytes, failure) => {
@@ -295,7 +307,7 @@ impl Open {
     }
 
     fn end(&mut self, outcome: Outcome) {
-        self.over = !matches!(outcome, Outcome::Denied | Outcome::Failed);
+        self.over |= matches!(outcome, Outcome::Answered);
         self.pieces.settled().record(&mut self.recorder);
         self.recorder.finish(outcome);
     }

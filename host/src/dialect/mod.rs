@@ -157,6 +157,20 @@ pub fn of_request(method: &Method, path: &str) -> Option<&'static dyn Dialect> {
     DIALECTS.iter().copied().find(spoken)
 }
 
+/// Whether an adapter's path leads where a dialect is spoken, with the version
+/// in the upstream's base URL or in the path. A request that was not read as
+/// that dialect must not get there: filters have not seen its texts.
+pub fn is_reached(path: &str) -> bool {
+    let path = path.split('?').next().unwrap_or_default();
+    let path = path.replace("%2f", "/").replace("%2F", "/");
+    let path = path.trim_end_matches('/');
+    DIALECTS.iter().any(|dialect| {
+        let whole = dialect.path();
+        let versionless = whole.strip_prefix("/v1").unwrap_or(whole);
+        path.eq_ignore_ascii_case(whole) || path.eq_ignore_ascii_case(versionless)
+    })
+}
+
 /// The dialect that errors are written in on a path that is passed through:
 /// Anthropic's below `/v1/messages` or for a client that sends
 /// `anthropic-version`, else OpenAI's.

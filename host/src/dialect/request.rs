@@ -26,10 +26,11 @@ pub struct InvalidRequest {
 ///
 /// Numbers count however they are written (`100.0` is 100, and a fraction
 /// counts as the next whole number). A negative one means no limit at all,
-/// since some servers read `-1` so. Anything else is as if it were absent.
+/// since some servers read `-1` so. A string that is a number counts, since some
+/// servers take it for one. Anything else is as if it were absent.
 pub fn token_limit<'a>(values: impl Iterator<Item = &'a Value>) -> Option<u64> {
     let mut largest = None;
-    for number in values.filter_map(Value::as_number) {
+    for number in values.filter_map(number) {
         let limit = match (number.as_u64(), number.as_f64()) {
             (Some(limit), _) => limit,
             (None, Some(float)) if float >= 0.0 => saturating(float),
@@ -38,6 +39,14 @@ pub fn token_limit<'a>(values: impl Iterator<Item = &'a Value>) -> Option<u64> {
         largest = largest.max(Some(limit));
     }
     largest
+}
+
+fn number(value: &Value) -> Option<serde_json::Number> {
+    match value {
+        Value::Number(number) => Some(number.clone()),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    }
 }
 
 /// How many choices `n` asks for: at least 1, whatever is written there.

@@ -266,6 +266,13 @@ impl Chain<'_> {
         gateway: &Gateway,
         (instance, upstream): (Instance, UpstreamRequest),
     ) -> Result<Ready, Failure> {
+        if self.exchange.facts.dialect.is_none() && dialect::is_reached(&upstream.path) {
+            let path = &self.request.target.path;
+            return Err(
+                Failure::new(Kind::NotFound, format!("there is nothing at {path}"))
+                    .with_detail(format!("it would reach {} unread", upstream.path)),
+            );
+        }
         let answered_in = upstream.dialect.as_deref().and_then(dialect::by_name);
         let framing = upstream.framing;
         let body = match &upstream.body {
@@ -288,7 +295,7 @@ impl Chain<'_> {
             let watched = Some((client, self.exchange.facts.clone()));
             return answer::passed_through(incoming, watched, origin, &self.route).await;
         }
-        let head = answer::Kept::of(&incoming, same);
+        let head = answer::Kept::of(&incoming, false);
         let source =
             Source::upstream(incoming, instance, framing, &mut self.exchange, &self.route).await?;
         let flow = Flow::new(source, guards, self.exchange, self.route);

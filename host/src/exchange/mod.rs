@@ -5,6 +5,7 @@
 //! `answer::refuse` is the one place where it becomes a response.
 
 mod chain;
+mod cors;
 mod read;
 
 use std::sync::Arc;
@@ -56,16 +57,37 @@ pub async fn handle(gateway: &Gateway, request: Request<ClientBody>) -> Response
         return answer::alive();
     }
     let generation = gateway.generation();
+    let origin = cors::allowed(&head, &generation.server.cors_origins);
+    if cors::is_preflight(&head) {
+        return cors::preflight(&head, origin);
+    }
+    let mut response = exchange(gateway, &generation, head, body).await;
+    if let Some(origin) = origin {
+        cors::allow(response.headers_mut(), origin);
+    }
+    response
+}
+
+/// Serves a request that is an exchange.
+async fn exchange(
+    gateway: &Gateway,
+    generation: &Arc<Generation>,
+    head: Parts,
+    body: ClientBody,
+) -> Response<Body> {
     let id = gateway.next_id();
     let mut recorder = Recorder::new(&id, head.method.as_str(), head.uri.path());
     let spoken = dialect::of_request(&head.method, head.uri.path());
     let shape = spoken.unwrap_or_else(|| dialect::error_shape(head.uri.path(), &head.headers));
     let Some(permit) = gateway.admit() else {
+        recorder.set_loggers(&generation.loggers);
         let busy = "the gateway is busy: all places for exchanges are taken";
         return answer::refuse(shape, &id, &Failure::overloaded(busy), recorder);
     };
     recorder.hold(permit);
-    match serve(gateway, &generation, &id, (head, body), &mut recorder).await {
+    // Until a route is chosen, whoever keeps records keeps this one.
+    recorder.set_loggers(&generation.loggers);
+    match serve(gateway, generation, &id, (head, body), &mut recorder).await {
         Ok(ready) => answer::respond(ready, &id, recorder),
         Err(failure) => answer::refuse(shape, &id, &failure, recorder),
     }

@@ -19,9 +19,10 @@ use crate::message::{
 };
 use crate::record::Recorder;
 use crate::secret::Secret;
+use crate::upstream;
 
 /// The query parameters in which some clients send a key (litellm#8075).
-const KEY_PARAMETERS: [&str; 2] = ["key", "api_key"];
+const KEY_PARAMETERS: [&str; 5] = ["key", "api_key", "api-key", "apikey", "access_token"];
 
 /// A request that has been read.
 pub(super) struct Received {
@@ -79,6 +80,11 @@ pub(super) async fn request(
     body: ClientBody,
     recorder: &mut Recorder,
 ) -> Result<Received, Failure> {
+    plain(head.uri.path())?;
+    if !upstream::is_passed_on(&head.method) {
+        let message = format!("method {} is not passed on", head.method);
+        return Err(Failure::new(Kind::MethodNotAllowed, message));
+    }
     let presented = presented_key(&head);
     let principal = generation.principal(presented.as_ref()).map_err(|_| {
         let message = match presented {
@@ -144,17 +150,46 @@ pub fn presented_key(head: &Parts) -> Option<Secret> {
         return Some(Secret::new(key));
     }
     let pairs = form_urlencoded::parse(head.uri.query()?.as_bytes());
-    let found = pairs
-        .into_iter()
-        .find(|(name, _)| KEY_PARAMETERS.contains(&name.as_ref()));
+    let found = pairs.into_iter().find(|(name, _)| is_key_parameter(name));
     found.map(|(_, key)| Secret::new(&key))
+}
+
+/// Refuses a path that could be read in two ways: routes and dialects go by
+/// what is written, and an upstream by what it decodes.
+fn plain(path: &str) -> Result<(), Failure> {
+    let segments = || path.split('/').skip(1);
+    let last = segments().count().saturating_sub(1);
+    let odd = !path.starts_with('/')
+        || path.contains(['\\', ';'])
+        || segments()
+            .enumerate()
+            .any(|(i, s)| s == "." || s == ".." || (s.is_empty() && i != last))
+        || encoded(path).any(|byte| byte.is_ascii_alphanumeric() || b"-._~\\%;".contains(&byte));
+    if odd {
+        return Err(Failure::invalid(
+            "the path is not in its plain form: it has empty or dot segments, or needless escapes",
+        ));
+    }
+    Ok(())
+}
+
+/// The bytes that a path has percent-encoded.
+fn encoded(path: &str) -> impl Iterator<Item = u8> {
+    let after = path.split('%').skip(1);
+    after.map(|rest| {
+        rest.get(..2)
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok())
+            .unwrap_or(b'%')
+    })
 }
 
 /// The query without keys, otherwise as it was written.
 fn without_keys(query: &str) -> Option<String> {
     let is_key = |pair: &&str| {
-        let name = pair.split('=').next().unwrap_or_default();
-        KEY_PARAMETERS.contains(&name)
+        let mut decoded = form_urlencoded::parse(pair.as_bytes());
+        decoded
+            .next()
+            .is_some_and(|(name, _)| is_key_parameter(&name))
     };
     let kept: Vec<&str> = query.split('&').filter(|pair| !is_key(pair)).collect();
     (!kept.is_empty()).then(|| kept.join("&"))
@@ -205,17 +240,47 @@ fn object(dialect: &dyn Dialect, body: &Json) -> Result<(), Failure> {
             "the body is not a JSON object ({name})"
         )));
     }
-    if let Some(key) = body.duplicate_key() {
-        return Err(Failure::invalid(format!(
-            "the body has the member {key:?} twice"
-        )));
-    }
-    Ok(())
+    body.unambiguous()
+        .map_err(|ambiguity| Failure::invalid(ambiguity.to_string()))
+}
+
+fn is_key_parameter(name: &str) -> bool {
+    KEY_PARAMETERS
+        .iter()
+        .any(|key| key.eq_ignore_ascii_case(name))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_read_in_one_way_only() {
+        for path in [
+            "/v1/chat/completions",
+            "/v1/chat/completions/",
+            "/v1/files/a%20b",
+            "/v1/models/org:x@1",
+            "/v1/models/a%2Fb",
+        ] {
+            assert!(plain(path).is_ok(), "{path}");
+        }
+        for path in [
+            "//v1/x",
+            "/v1//x",
+            "/v1/../x",
+            "/v1/./x",
+            "/v1/chat/%63ompletions",
+            "/v1/%2e%2e/x",
+            "/v1/x%",
+            "/v1/x%zz",
+            "/v1/a\\b",
+            "/v1/chat/completions;a=b",
+            "*",
+        ] {
+            assert!(plain(path).is_err(), "{path}");
+        }
+    }
 
     fn head(headers: &[(&str, &str)], uri: &str) -> Parts {
         let mut request = http::Request::builder().uri(uri);
@@ -247,6 +312,10 @@ mod tests {
             Some("a=1&b=%20".to_owned())
         );
         assert_eq!(without_keys("key=k1"), None);
+        assert_eq!(
+            without_keys("%6bey=k1&API_KEY=k2&x=1"),
+            Some("x=1".to_owned())
+        );
         assert_eq!(without_keys("monkey=1"), Some("monkey=1".to_owned()));
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
 
 use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, mpsc};
@@ -29,8 +29,9 @@ const MAX_COMPILED: usize = 64;
 /// Compiles components, each only once.
 pub struct Compiler {
     engine: Engine,
-    /// Compilations at a time: they must leave a core for traffic.
+    /// Compilations at a time.
     places: Semaphore,
+    serving: Once,
     /// The most recently used one last.
     compiled: Mutex<Vec<(Compilation, Code)>>,
 }
@@ -65,13 +66,21 @@ type Loaded = BTreeMap<String, Arc<Plugin>>;
 
 impl Compiler {
     pub fn new(engine: Engine) -> Arc<Self> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let places = Semaphore::new((cores / 2).max(1));
+        let (engine, places) = (engine, Semaphore::new(cores()));
         Arc::new(Self {
             engine,
             places,
+            serving: Once::new(),
             compiled: Mutex::default(),
         })
+    }
+
+    /// The first generation is made: from now on compilations leave half of
+    /// the cores to traffic.
+    fn make_room(&self) {
+        self.serving.call_once(|| {
+            self.places.forget_permits(cores() - (cores() / 2).max(1));
+        });
     }
 
     async fn compile(
@@ -116,7 +125,7 @@ impl Compiler {
 
 impl Builder {
     /// `running` is held by every logger's task until it has written its last
-    /// record.
+    /// record, and by every plugin's output until it has written its last byte.
     pub fn new(compiler: Arc<Compiler>, running: mpsc::Sender<()>) -> Self {
         Self {
             compiler,
@@ -159,6 +168,7 @@ impl Builder {
             problems.list.sort_by_key(|problem| problem.line);
             return Err(problems);
         }
+        self.compiler.make_room();
         let mut kept = self.kept();
         kept.number += 1;
         let number = kept.number;
@@ -166,11 +176,13 @@ impl Builder {
         drop(kept);
         let (server, keys) = (manifest.server, manifest.keys);
         let plugins = plugins.into_values().collect();
+        let loggers = all_loggers(&routes);
         Ok(Generation {
             number,
             server,
             keys,
             routes,
+            loggers,
             skipped,
             plugins,
         })
@@ -225,7 +237,7 @@ impl Builder {
             name: entry.name.clone(),
             config: entry.config.clone(),
             limits: entry.limits,
-            output: output(&entry.output).map_err(|e| {
+            output: output(&entry.output, &self.running).map_err(|e| {
                 vec![problem(
                     entry.line,
                     format!("plugin \"{}\": its output: {e}", entry.name),
@@ -331,6 +343,20 @@ fn adapter(route: &RouteEntry, entries: Entries, plugins: &Loaded) -> Option<Ada
     })
 }
 
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn all_loggers(routes: &[Route]) -> Vec<Arc<Logger>> {
+    let mut all: Vec<Arc<Logger>> = Vec::new();
+    for logger in routes.iter().flat_map(|route| &route.loggers) {
+        if !all.iter().any(|known| Arc::ptr_eq(known, logger)) {
+            all.push(logger.clone());
+        }
+    }
+    all
+}
+
 fn missing(adapter: &Adapter) -> Option<&NamedCredential> {
     adapter
         .credential
@@ -384,11 +410,11 @@ fn wrong_stage(at: &PluginName, plugin: &Plugin, wanted: &[Stage]) -> Problem {
     problem(at.line, message)
 }
 
-fn output(target: &OutputTarget) -> std::io::Result<Output> {
+fn output(target: &OutputTarget, running: &mpsc::Sender<()>) -> std::io::Result<Output> {
     match target {
         OutputTarget::Log => Ok(Output::Log),
-        OutputTarget::Stdout => Ok(Output::Stdout),
-        OutputTarget::File(path) => Output::file(path),
+        OutputTarget::Stdout => Output::stdout(running.clone()),
+        OutputTarget::File(path) => Output::file(path, running.clone()),
     }
 }
 

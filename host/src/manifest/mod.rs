@@ -40,6 +40,8 @@ pub struct Manifest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     pub listen: SocketAddr,
+    /// Origins whose pages may use the gateway from a browser; "*" is any.
+    pub cors_origins: Vec<String>,
     /// The largest request body, in bytes. 32 MiB is what Anthropic takes, and
     /// more than OpenAI's 20 MiB of images.
     pub max_request_body: usize,
@@ -67,6 +69,7 @@ impl Default for Server {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8000)),
+            cors_origins: Vec::new(),
             max_request_body: 32 << 20,
             max_response_body: 64 << 20,
             max_frame: 16 << 20,

@@ -123,6 +123,11 @@ fn server(root: &Fields) -> Server {
     let size = |key, default: usize| fields.size(key).map_or(default, |at| at.value.max(1));
     let server = Server {
         listen: listen.unwrap_or(default.listen),
+        cors_origins: fields
+            .strings("cors-origins")
+            .into_iter()
+            .map(|at| at.value)
+            .collect(),
         max_request_body: size("max-request-body", default.max_request_body),
         max_response_body: size("max-response-body", default.max_response_body),
         max_frame: size("max-frame", default.max_frame),

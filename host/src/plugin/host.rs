@@ -237,6 +237,14 @@ impl HostResponse for State {
         Ok(values(&self.table.get(&handle)?.headers, &name))
     }
 
+    fn headers(&mut self, handle: Resource<ResponseHead>) -> Fallible<Vec<Header>> {
+        let headers = &self.table.get(&handle)?.headers;
+        Ok(headers
+            .iter()
+            .map(|(n, v)| (n.to_string(), v.as_bytes().to_vec()))
+            .collect())
+    }
+
     fn streamed(&mut self, handle: Resource<ResponseHead>) -> Fallible<bool> {
         Ok(self.table.get(&handle)?.streamed)
     }

@@ -55,8 +55,9 @@ impl Default for Limits {
             // an idle machine; a second is far from both, and short enough for
             // a client to survive.
             time: Duration::from_secs(1),
-            // Python starts at about 40 MiB.
-            memory: 128 << 20,
+            // Python starts at about 40 MiB, and a prompt of 10 MiB takes ten times
+            // that while it is looked at.
+            memory: 256 << 20,
             output: 32 << 20,
         }
     }

@@ -2,13 +2,17 @@
 //! or, if the manifest says so, as it is to a file or to standard output.
 //!
 //! Lines in the log are bounded, since they come from code that is not
-//! trusted; what a manifest directs to a file is the plugin's purpose.
+//! trusted; what a manifest directs to a file is the plugin's purpose. A file
+//! or a reader of standard output may stall for as long as it likes, so a
+//! thread for each of these outputs writes, and a plugin only queues what it
+//! writes: exchanges never wait for it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -27,23 +31,107 @@ const MAX_LOGGED: usize = 64 << 10;
 /// Bytes that a plugin may write at once; a longer write comes in pieces.
 const PERMIT: usize = 64 << 10;
 
+/// How many chunks wait for an output before further ones are dropped, counted
+/// and told of. A chunk has at most `PERMIT` bytes.
+const QUEUE: usize = 8192;
+
+/// The most bytes that wait for an output: many long chunks are too much
+/// before many short ones are.
+const MAX_WAITING: usize = 16 << 20;
+
 /// Where the manifest directs a plugin's standard output.
 #[derive(Debug)]
 pub enum Output {
     /// To the gateway's log.
     Log,
-    Stdout,
-    File(Mutex<File>),
+    /// To standard output or a file.
+    Written(Writer),
 }
 
 impl Output {
-    /// Opens a file for appending, making its directory if need be.
-    pub fn file(path: &Path) -> std::io::Result<Self> {
+    /// Writes to the gateway's own standard output. `running` is held until
+    /// the last byte is written. The error is that of starting a thread.
+    pub fn stdout(running: tokio::sync::mpsc::Sender<()>) -> std::io::Result<Self> {
+        let write = |bytes: &[u8]| {
+            let mut stdout = std::io::stdout().lock();
+            stdout.write_all(bytes)?;
+            stdout.flush()
+        };
+        Writer::start("standard output".to_owned(), write, running).map(Self::Written)
+    }
+
+    /// Opens a file for appending, making its directory if need be. `running`
+    /// is held until the last byte is written.
+    ///
+    /// Several plugins, and a plugin's next generation, may name the same
+    /// file: each appends whole lines at a time, so theirs do not mix.
+    pub fn file(path: &Path, running: tokio::sync::mpsc::Sender<()>) -> std::io::Result<Self> {
         if let Some(directory) = path.parent().filter(|d| !d.as_os_str().is_empty()) {
             std::fs::create_dir_all(directory)?;
         }
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
-        Ok(Self::File(Mutex::new(file)))
+        let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+        let write = move |bytes: &[u8]| file.write_all(bytes);
+        Writer::start(path.display().to_string(), write, running).map(Self::Written)
+    }
+}
+
+/// A thread that writes to one output, and the queue of what it is to write.
+/// It ends when the `Writer` is gone and all that was queued is written.
+#[derive(Debug)]
+pub struct Writer {
+    to: String,
+    queue: mpsc::SyncSender<Vec<u8>>,
+    /// Bytes in the queue and in the write under way.
+    waiting: Arc<AtomicUsize>,
+    dropped: AtomicU64,
+}
+
+impl Writer {
+    fn start(
+        to: String,
+        mut write: impl FnMut(&[u8]) -> std::io::Result<()> + Send + 'static,
+        running: tokio::sync::mpsc::Sender<()>,
+    ) -> std::io::Result<Self> {
+        let (queue, chunks) = mpsc::sync_channel::<Vec<u8>>(QUEUE);
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let (written, output) = (waiting.clone(), to.clone());
+        let run = move || {
+            let mut failed = 0_u64;
+            for chunk in chunks {
+                if let Err(error) = write(&chunk) {
+                    failed += 1;
+                    if failed.is_power_of_two() {
+                        tracing::warn!(output, failed, %error, "plugin output is lost");
+                    }
+                }
+                written.fetch_sub(chunk.len(), Ordering::Relaxed);
+            }
+            drop(running);
+        };
+        std::thread::Builder::new()
+            .name("plugin-output".to_owned())
+            .spawn(run)?;
+        Ok(Self {
+            to,
+            queue,
+            waiting,
+            dropped: AtomicU64::new(0),
+        })
+    }
+
+    /// Queues a chunk, or drops it if too much waits. Never blocks.
+    fn offer(&self, chunk: Vec<u8>) {
+        let length = chunk.len();
+        let before = self.waiting.fetch_add(length, Ordering::Relaxed);
+        if before.saturating_add(length) <= MAX_WAITING && self.queue.try_send(chunk).is_ok() {
+            return;
+        }
+        self.waiting.fetch_sub(length, Ordering::Relaxed);
+        let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
+        if dropped.is_power_of_two() {
+            let output = self.to.as_str();
+            tracing::warn!(output, dropped, "it takes no more: plugin output is lost");
+        }
     }
 }
 
@@ -68,6 +156,32 @@ struct Pending {
     logged: usize,
 }
 
+impl Pending {
+    /// Takes bytes, and gives chunks of at most `PERMIT` bytes that end with a
+    /// line; only a line that is longer than that comes in pieces.
+    fn chunks(&mut self, bytes: &[u8], mut give: impl FnMut(Vec<u8>)) {
+        for bytes in bytes.chunks(PERMIT) {
+            for piece in bytes.split_inclusive(|b| *b == b'\n') {
+                while self.line.len() + piece.len() > PERMIT {
+                    let lines = self.whole_lines();
+                    give(lines.unwrap_or_else(|| std::mem::take(&mut self.line)));
+                }
+                self.line.extend_from_slice(piece);
+            }
+            if bytes.contains(&b'\n') {
+                self.whole_lines().map(&mut give);
+            }
+        }
+    }
+
+    /// Takes out the lines that are over, if there are any.
+    fn whole_lines(&mut self) -> Option<Vec<u8>> {
+        let over = self.line.iter().rposition(|b| *b == b'\n')? + 1;
+        let rest = self.line.split_off(over);
+        Some(std::mem::replace(&mut self.line, rest))
+    }
+}
+
 impl GuestOutput {
     pub(super) fn new(plugin: Arc<Plugin>, stream: Stream) -> Self {
         Self {
@@ -77,29 +191,30 @@ impl GuestOutput {
         }
     }
 
-    fn take(&self, bytes: &[u8]) -> std::io::Result<()> {
+    /// The writer of what comes here; none if it is logged.
+    fn writer(&self) -> Option<&Writer> {
         match (&self.plugin.output, self.stream) {
-            (Output::Stdout, Stream::Stdout) => std::io::stdout().lock().write_all(bytes),
-            (Output::File(file), Stream::Stdout) => file
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .write_all(bytes),
-            _ => {
-                self.log(bytes);
-                Ok(())
-            }
+            (Output::Written(writer), Stream::Stdout) => Some(writer),
+            _ => None,
         }
     }
 
-    fn log(&self, bytes: &[u8]) {
+    fn take(&self, bytes: &[u8]) {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.writer() {
+            Some(writer) => pending.chunks(bytes, |chunk| writer.offer(chunk)),
+            None => self.log(&mut pending, bytes),
+        }
+    }
+
+    fn log(&self, pending: &mut Pending, bytes: &[u8]) {
         for piece in bytes.split_inclusive(|b| *b == b'\n') {
             let room = MAX_LINE.saturating_sub(pending.line.len());
             pending
                 .line
                 .extend_from_slice(&piece[..piece.len().min(room)]);
             if piece.ends_with(b"\n") || room == 0 {
-                self.log_line(&mut pending);
+                self.log_line(pending);
             }
         }
     }
@@ -123,8 +238,10 @@ impl Drop for GuestOutput {
         if Arc::strong_count(&self.pending) == 1 {
             let mut pending =
                 std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner));
-            if !pending.line.is_empty() {
-                self.log_line(&mut pending);
+            match self.writer() {
+                _ if pending.line.is_empty() => {}
+                Some(writer) => writer.offer(pending.line),
+                None => self.log_line(&mut pending),
             }
         }
     }
@@ -153,9 +270,8 @@ impl Pollable for GuestOutput {
 
 impl OutputStream for GuestOutput {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.take(&bytes).map_err(|e| {
-            wasmtime_wasi::p2::StreamError::LastOperationFailed(wasmtime::format_err!(e))
-        })
+        self.take(&bytes);
+        Ok(())
     }
 
     fn flush(&mut self) -> StreamResult<()> {
@@ -173,7 +289,8 @@ impl tokio::io::AsyncWrite for GuestOutput {
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
-        Poll::Ready(self.take(bytes).map(|()| bytes.len()))
+        self.take(bytes);
+        Poll::Ready(Ok(bytes.len()))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
@@ -182,5 +299,114 @@ impl tokio::io::AsyncWrite for GuestOutput {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Error;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn chunks(writes: &[&[u8]]) -> (Vec<Vec<u8>>, Vec<u8>) {
+        let mut pending = Pending::default();
+        let mut given = Vec::new();
+        for bytes in writes {
+            pending.chunks(bytes, |chunk| given.push(chunk));
+        }
+        (given, pending.line)
+    }
+
+    #[test]
+    fn a_chunk_ends_with_a_line() {
+        let (given, rest) = chunks(&[b"a", b"b\nc\nd", b"", b"e\n", b"f"]);
+        assert_eq!(given, [&b"ab\nc\n"[..], b"de\n"]);
+        assert_eq!(rest, b"f");
+    }
+
+    #[test]
+    fn a_chunk_is_bounded_and_nothing_is_lost() {
+        let line = [vec![b'x'; PERMIT - 1], b"\n".to_vec()].concat();
+        let long = [vec![b'y'; 3 * PERMIT], b"\nz".to_vec()].concat();
+        let (given, rest) = chunks(&[&line[1..], b"a", &line[1..], &long, b"\n"]);
+        assert!(given.iter().all(|c| !c.is_empty() && c.len() <= PERMIT));
+        let whole = [&line[1..], b"a", &line[1..], &long, b"\n"].concat();
+        assert!([given.concat(), rest].concat() == whole);
+        // What was not over does not cut the line after it.
+        let (given, _) = chunks(&[b"a", &[b"\n", &line[..PERMIT - 2], b"\n"].concat()]);
+        assert_eq!(given[0], b"a\n");
+        assert!(given[1..] == [line[1..].to_vec()]);
+    }
+
+    /// A writer to memory, which waits for a word before each write if there
+    /// is someone to give it.
+    type Sink = (Writer, Arc<Mutex<Vec<u8>>>, tokio::sync::mpsc::Receiver<()>);
+
+    fn sink(stall: Option<mpsc::Receiver<()>>) -> Sink {
+        let (running, ended) = tokio::sync::mpsc::channel(1);
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let sink = written.clone();
+        let write = move |bytes: &[u8]| {
+            if let Some(stall) = &stall {
+                let _ = stall.recv();
+            }
+            if bytes == b"bad\n" {
+                return Err(Error::other("no space"));
+            }
+            sink.lock().unwrap().extend_from_slice(bytes);
+            Ok(())
+        };
+        (
+            Writer::start("it".to_owned(), write, running).unwrap(),
+            written,
+            ended,
+        )
+    }
+
+    #[test]
+    fn what_was_queued_is_written_before_it_ends() {
+        let (writer, written, mut ended) = sink(None);
+        let lines: Vec<_> = (0..1000).map(|i| format!("{i}\n")).collect();
+        for line in &lines {
+            writer.offer(line.clone().into_bytes());
+            writer.offer(b"bad\n".to_vec());
+        }
+        let waiting = writer.waiting.clone();
+        drop(writer);
+        assert_eq!(ended.blocking_recv(), None);
+        assert_eq!(*written.lock().unwrap(), lines.concat().into_bytes());
+        assert_eq!(waiting.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn an_output_that_stalls_stops_nobody() {
+        let (go, stall) = mpsc::channel();
+        let (writer, written, mut ended) = sink(Some(stall));
+        let offered = 2 * QUEUE;
+        for _ in 0..offered {
+            writer.offer(b"x\n".to_vec());
+        }
+        let dropped = usize::try_from(writer.dropped.load(Ordering::Relaxed)).unwrap();
+        // One may be under way.
+        let kept = offered - dropped;
+        assert!((QUEUE..=QUEUE + 1).contains(&kept), "{kept}");
+        std::thread::sleep(Duration::from_millis(10));
+        assert!(ended.try_recv().is_err() && !ended.is_closed());
+        drop((go, writer));
+        assert_eq!(ended.blocking_recv(), None);
+        assert_eq!(written.lock().unwrap().len(), 2 * kept);
+    }
+
+    #[test]
+    fn the_bytes_that_wait_are_bounded() {
+        let (go, stall) = mpsc::channel();
+        let (writer, written, mut ended) = sink(Some(stall));
+        for _ in 0..2 * (MAX_WAITING / PERMIT) {
+            writer.offer(vec![b'x'; PERMIT]);
+        }
+        drop((go, writer));
+        assert_eq!(ended.blocking_recv(), None);
+        assert_eq!(written.lock().unwrap().len(), MAX_WAITING);
     }
 }

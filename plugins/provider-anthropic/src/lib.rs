@@ -165,6 +165,7 @@ fn passed_through(request: &Request, config: &Config) -> UpstreamRequest {
 /// What all requests have in common.
 fn upstream(headers: Vec<headers::Header>) -> UpstreamRequest {
     UpstreamRequest {
+        method: None,
         path: MESSAGES_PATH.to_owned(),
         headers,
         body: None,

@@ -92,6 +92,7 @@ impl Provider for Plugin {
             forward::path(&request.path(), request.query().as_deref())
         };
         Ok(Action::Send(UpstreamRequest {
+            method: None,
             path,
             headers,
             body: None,

@@ -109,6 +109,7 @@ impl Provider for Plugin {
             (false, _) => forward::path(&request.path(), request.query().as_deref()),
         };
         Ok(Action::Send(UpstreamRequest {
+            method: None,
             path,
             headers: config.headers(request.headers(), is_chat),
             body: None,

@@ -301,8 +301,8 @@ fn limits_count_by_every_name_and_however_they_are_written() {
         ),
         (
             json!({"max_tokens": "100"}),
-            None,
-            None,
+            Some(100),
+            Some(100),
             vec!["/max_tokens"],
         ),
         (
@@ -347,7 +347,8 @@ fn choices_and_streams() {
         (json!({"n": 2.0}), 2),
         (json!({"n": 0}), 1),
         (json!({"n": -4}), 1),
-        (json!({"n": "5"}), 1),
+        (json!({"n": "5"}), 5),
+        (json!({"n": "many"}), 1),
         (json!({"n": 5_000_000_000_u64}), u32::MAX),
     ];
     for (body, expected) in cases {

@@ -52,6 +52,7 @@ impl Guest for Plugin {
 
 fn as_it_stands(request: &Request) -> UpstreamRequest {
     UpstreamRequest {
+        method: None,
         path: request.path(),
         headers: vec![("content-type".to_owned(), b"application/json".to_vec())],
         body: None,
