@@ -480,7 +480,7 @@ fn glob(fields: &Fields, at: &At<String>) -> Option<GlobMatcher> {
 
 /// Checks every name that refers to another table, and what belongs together.
 fn references(root: &Fields, manifest: &Manifest) {
-    if manifest.routes.is_empty() {
+    if root.tables("routes").is_empty() {
         root.problem(
             1,
             "there is no route".to_owned(),
