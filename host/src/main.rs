@@ -215,7 +215,10 @@ fn start_log(log: &Log) {
         .level
         .parse()
         .unwrap_or_else(|_| Targets::new().with_default(tracing::level_filters::LevelFilter::INFO));
-    let text = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let ansi = io::IsTerminal::is_terminal(&io::stderr());
+    let text = tracing_subscriber::fmt::layer()
+        .with_ansi(ansi)
+        .with_writer(io::stderr);
     let registry = tracing_subscriber::registry().with(filter);
     if log.json {
         registry.with(text.json()).init();
