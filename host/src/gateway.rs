@@ -9,10 +9,11 @@ use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::generation::Generation;
+use crate::upstream::{Client, ClientError};
 
 pub struct Gateway {
     live: ArcSwap<Generation>,
-    client: reqwest::Client,
+    client: Client,
     exchanges: Arc<Semaphore>,
     /// Tells exchanges of this process from those of others, in milliseconds
     /// since 1970.
@@ -21,14 +22,14 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    pub fn new(generation: Generation) -> Result<Self, reqwest::Error> {
+    pub fn new(generation: Generation) -> Result<Self, ClientError> {
         let exchanges = Arc::new(Semaphore::new(generation.server.max_exchanges as usize));
         let since = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         Ok(Self {
             live: ArcSwap::from_pointee(generation),
-            client: crate::upstream::client()?,
+            client: Client::new()?,
             exchanges,
             epoch: u64::try_from(since.as_millis()).unwrap_or_default(),
             count: AtomicU64::new(0),
@@ -45,7 +46,7 @@ impl Gateway {
         self.live.store(Arc::new(generation));
     }
 
-    pub fn client(&self) -> &reqwest::Client {
+    pub fn client(&self) -> &Client {
         &self.client
     }
 

@@ -7,6 +7,7 @@ use super::choice;
 use crate::manifest::reader::Fields;
 use crate::manifest::{OutputTarget, PluginEntry, Source};
 use crate::plugin::{Grant, Limits, MAX_MEMORY, OnFailure};
+use crate::upstream::Base;
 
 pub(super) fn plugin(name: String, fields: Fields, directory: &Path) -> Option<PluginEntry> {
     let source = fields.required("source");
@@ -100,7 +101,8 @@ fn output(fields: &Fields, directory: &Path) -> OutputTarget {
     }
 }
 
-fn upstream(fields: &Fields) -> Option<reqwest::Url> {
+/// A base URL.
+pub(super) fn upstream(fields: &Fields) -> Option<Base> {
     let at = fields.string("upstream")?;
     let wrong = |message: String, hint: &str| {
         fields.problem(at.line, message, Some(hint));
@@ -115,12 +117,6 @@ fn upstream(fields: &Fields) -> Option<reqwest::Url> {
             );
         }
     };
-    if !matches!(url.scheme(), "https" | "http") || url.host_str().is_none() {
-        return wrong(
-            "`upstream` is not an http or https URL".into(),
-            "\"https://host/path\"",
-        );
-    }
     if !url.username().is_empty() || url.password().is_some() {
         let hint = "name a credential instead";
         return wrong("`upstream` holds a user name or a password".into(), hint);
@@ -131,5 +127,12 @@ fn upstream(fields: &Fields) -> Option<reqwest::Url> {
             "write the path alone",
         );
     }
-    Some(url)
+    let base = Base::new(url);
+    if base.is_none() {
+        return wrong(
+            "`upstream` is not an http or https URL".into(),
+            "\"https://host/path\"",
+        );
+    }
+    base
 }
