@@ -45,8 +45,19 @@ impl Palisade {
         Self::with_files(manifest, &[]).await
     }
 
+    /// Starts a gateway that has room for so many plugin instances.
+    pub async fn with_instances(manifest: &str, instances: u32) -> Self {
+        let engines = Engines::new(instances).expect("engines");
+        let cache = Cache::open(&crate::cache()).expect("a cache");
+        Self::begin(Loader::new(engines, Some(cache)), manifest, &[]).await
+    }
+
     /// Starts a gateway with copies of files beside its manifest.
     pub async fn with_files(manifest: &str, files: &[(&str, PathBuf)]) -> Self {
+        Self::begin(loader(), manifest, files).await
+    }
+
+    async fn begin(loader: Arc<Loader>, manifest: &str, files: &[(&str, PathBuf)]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         for (name, from) in files {
             std::fs::copy(from, directory.path().join(name)).expect("a file to copy");
@@ -56,7 +67,7 @@ impl Palisade {
         std::fs::write(&file, &text).expect("the manifest to be written");
         let (manifest, start) = reload::load(&file).unwrap_or_else(|problems| panic!("{problems}"));
         let (running, _) = mpsc::channel(1);
-        let builder = Builder::new(loader(), running);
+        let builder = Builder::new(loader, running);
         let generation = builder
             .build(manifest)
             .await
