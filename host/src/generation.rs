@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
-pub use build::{Builder, Compiler};
+pub use build::Builder;
 pub use provider::{Adapter, Direct, NamedCredential, Provider};
 
 use crate::manifest::{ClientKey, Match, Server};

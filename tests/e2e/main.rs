@@ -15,6 +15,8 @@ mod faults;
 mod filters;
 mod guests;
 mod hostile;
+mod instances;
+mod limits;
 mod manifest;
 mod providers;
 mod readme;

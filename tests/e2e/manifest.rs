@@ -57,7 +57,7 @@ name = "a"
         "4: `max-request-body` in [server] is string, not a size such as \"32MiB\" or a number of bytes",
         "5: `drain-timeout` in [server] is integer, not a time such as \"50ms\", \"30s\" or \"10m\"",
         "9: there is no grant \"clock\" (there are \"clocks\", \"random\")",
-        "10: `memory` is 2147483648 bytes (it is at least 1MiB and at most 1GiB)",
+        "10: `memory` is 2147483648 (it is at least 1MiB and at most 1GiB)",
         "11: `on-failure` is \"ignore\" (write \"reject\" or \"bypass\")",
         "13: \"bad name\" is not a name: 1 to 64 letters, digits, \"-\", \"_\" or \".\"",
         "16: [plugins.openai] has no `source`",

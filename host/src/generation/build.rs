@@ -2,45 +2,28 @@
 //! start each plugin once, and put the routes together. Everything that is
 //! wrong is reported at once, and nothing of the live generation is touched.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use sha2::{Digest, Sha256};
-use tokio::sync::{Semaphore, mpsc};
-use wasmtime::Engine;
+use tokio::sync::mpsc;
 
 use super::{Generation, Member, Provider, Route};
 use crate::builtin;
 use crate::manifest::{
     self, Manifest, OutputTarget, PluginEntry, PluginName, Problem, Problems, RouteEntry, Source,
 };
-use crate::plugin::{Code, Grant, LoadError, OnFailure, Output, Plugin, Stage, Terms};
+use crate::plugin::{
+    LoadError, Loader, LogRate, OnFailure, Output, Plugin, Source as PluginSource, Stage, Terms,
+};
 use crate::record::Logger;
 
 /// The largest component that is read, in bytes. Python's have 20 MiB.
 const MAX_COMPONENT: u64 = 256 << 20;
 
-/// How many compiled components are kept, used or not: going back to an
-/// earlier file is then free. One takes about as much memory as its code.
-const MAX_COMPILED: usize = 64;
-
-/// Compiles components, each only once.
-pub struct Compiler {
-    engine: Engine,
-    /// Compilations at a time.
-    places: Semaphore,
-    serving: Once,
-    /// The most recently used one last.
-    compiled: Mutex<Vec<(Compilation, Code)>>,
-}
-
-/// What a compilation depends on: the component's digest, and its grants.
-type Compilation = (String, BTreeSet<Grant>);
-
 /// Makes generations one after another, and carries over what has not changed.
 pub struct Builder {
-    compiler: Arc<Compiler>,
+    loader: Arc<Loader>,
     kept: Mutex<Kept>,
     running: mpsc::Sender<()>,
 }
@@ -63,71 +46,12 @@ struct Identity {
 
 type Loaded = BTreeMap<String, Arc<Plugin>>;
 
-impl Compiler {
-    pub fn new(engine: Engine) -> Arc<Self> {
-        let (engine, places) = (engine, Semaphore::new(cores()));
-        Arc::new(Self {
-            engine,
-            places,
-            serving: Once::new(),
-            compiled: Mutex::default(),
-        })
-    }
-
-    /// The first generation is made: from now on compilations leave half of
-    /// the cores to traffic.
-    fn make_room(&self) {
-        self.serving.call_once(|| {
-            self.places.forget_permits(cores() - (cores() / 2).max(1));
-        });
-    }
-
-    async fn compile(
-        &self,
-        digest: &str,
-        grants: &BTreeSet<Grant>,
-        bytes: Vec<u8>,
-    ) -> Result<Code, LoadError> {
-        let key = (digest.to_owned(), grants.clone());
-        let _place = self.places.acquire().await;
-        if let Some(code) = self.known(&key) {
-            return Ok(code);
-        }
-        let engine = self.engine.clone();
-        let grants = grants.clone();
-        let compiling =
-            tokio::task::spawn_blocking(move || Code::compile(&engine, &grants, &bytes));
-        let code = compiling
-            .await
-            .unwrap_or_else(|e| Err(LoadError::NotAComponent(e.to_string())))?;
-        let mut compiled = self.compiled();
-        if compiled.len() >= MAX_COMPILED {
-            compiled.remove(0);
-        }
-        compiled.push((key, code.clone()));
-        Ok(code)
-    }
-
-    fn known(&self, key: &Compilation) -> Option<Code> {
-        let mut compiled = self.compiled();
-        let at = compiled.iter().position(|(known, _)| known == key)?;
-        let entry = compiled.remove(at);
-        let code = entry.1.clone();
-        compiled.push(entry);
-        Some(code)
-    }
-
-    fn compiled(&self) -> std::sync::MutexGuard<'_, Vec<(Compilation, Code)>> {
-        self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Builder {
     /// `running` is held by every logger's task until it has written its last
     /// record, and by every plugin's output until it has written its last byte.
-    pub fn new(compiler: Arc<Compiler>, running: mpsc::Sender<()>) -> Self {
+    pub fn new(loader: Arc<Loader>, running: mpsc::Sender<()>) -> Self {
         Self {
-            compiler,
+            loader,
             kept: Mutex::default(),
             running,
         }
@@ -169,7 +93,7 @@ impl Builder {
             problems.list.sort_by_key(|problem| problem.line);
             return Err(problems);
         }
-        self.compiler.make_room();
+        self.loader.make_room();
         let mut kept = self.kept();
         kept.number += 1;
         let number = kept.number;
@@ -215,13 +139,18 @@ impl Builder {
                 hint: hint(&entry.source),
             }]
         })?;
-        let digest = hex(&Sha256::digest(&bytes));
+        let source = PluginSource::new(bytes);
         let identity = Identity {
             name: entry.name.clone(),
-            digest: digest.clone(),
+            digest: source.digest.clone(),
             terms: format!(
-                "{:?} {:?} {:?} {}",
-                entry.limits, entry.grants, entry.output, entry.config
+                "{:?} {:?} {:?} {:?} {:?} {}",
+                entry.limits,
+                entry.breaker,
+                entry.instances,
+                entry.grants,
+                entry.output,
+                entry.config
             ),
         };
         let known = self.kept().plugins.get(&identity).and_then(Weak::upgrade);
@@ -229,15 +158,13 @@ impl Builder {
             return Ok(plugin);
         }
         let failed = |error: LoadError| unloadable(entry, &error);
-        let code = self
-            .compiler
-            .compile(&digest, &entry.grants, bytes)
-            .await
-            .map_err(failed)?;
         let terms = Terms {
             name: entry.name.clone(),
             config: entry.config.clone(),
             limits: entry.limits,
+            breaker: entry.breaker,
+            instances: entry.instances,
+            log_rate: LogRate::default(),
             output: output(&entry.output, &self.running).map_err(|e| {
                 vec![problem(
                     entry.line,
@@ -245,7 +172,8 @@ impl Builder {
                 )]
             })?,
         };
-        let plugin = Plugin::load(code, digest, terms).await.map_err(failed)?;
+        let loading = self.loader.load(source, entry.grants.clone(), terms);
+        let plugin = loading.await.map_err(failed)?;
         self.kept()
             .plugins
             .insert(identity, Arc::downgrade(&plugin));
@@ -325,10 +253,6 @@ impl Builder {
         kept.loggers.push(Arc::downgrade(&logger));
         logger
     }
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn all_loggers(routes: &[Route]) -> Vec<Arc<Logger>> {
@@ -411,8 +335,4 @@ async fn read_file(path: &Path) -> Result<Vec<u8>, String> {
 fn hint(source: &Source) -> Option<String> {
     matches!(source, Source::Builtin(_))
         .then(|| format!("there are {}", builtin::names().join(", ")))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
