@@ -19,7 +19,7 @@
 //!
 //! Beneath all: [`json`] (edits that touch nothing else), [`message`] (what
 //! plugins see), [`event`] (what models say), [`failure`] (how an exchange
-//! fails), [`secret`].
+//! fails), [`secret`], [`timing`].
 //!
 //! # Invariants
 //!
@@ -57,4 +57,5 @@ pub mod record;
 pub mod reload;
 pub mod secret;
 pub mod server;
+pub mod timing;
 pub mod upstream;

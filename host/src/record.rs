@@ -13,6 +13,7 @@ use http::StatusCode;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::plugin::{CallError, Entry, Instance, OnFailure, Outcome, Plugin};
+use crate::timing::Timing;
 
 /// How many records wait for a logger before further ones are dropped, counted
 /// and told of. At 1 KiB a record this is 8 MiB a logger.
@@ -34,6 +35,7 @@ pub struct Recorder {
     place: Option<OwnedSemaphorePermit>,
     /// Bytes of a request's body that is passed on as it comes.
     relayed: Option<Arc<AtomicU64>>,
+    timing: Timing,
     finished: bool,
 }
 
@@ -71,6 +73,7 @@ impl Recorder {
             loggers: Vec::new(),
             place: None,
             relayed: None,
+            timing: Timing::default(),
             finished: false,
         }
     }
@@ -78,6 +81,20 @@ impl Recorder {
     /// Holds the exchange's place until its last byte.
     pub fn hold(&mut self, place: OwnedSemaphorePermit) {
         self.place = Some(place);
+    }
+
+    /// Where the exchange's time is written down.
+    pub fn set_timing(&mut self, timing: Timing) {
+        self.timing = timing;
+    }
+
+    pub fn timing(&self) -> &Timing {
+        &self.timing
+    }
+
+    /// Where its time went until now, if that is written down.
+    pub fn time_spent(&self) -> Option<String> {
+        self.timing.field(self.started.elapsed())
     }
 
     /// What has been recorded, to add to.

@@ -21,3 +21,4 @@ mod manifest;
 mod providers;
 mod readme;
 mod reload;
+mod timing;

@@ -128,6 +128,11 @@ impl<'s, 't> Fields<'s, 't> {
         self.read(key, "a string", |v| v.as_str().map(str::to_owned))
     }
 
+    pub fn flag(&self, key: &'static str) -> Option<bool> {
+        let at = self.read(key, "true or false", |v| v.as_bool());
+        at.map(|at| at.value)
+    }
+
     /// A string that must be there.
     pub fn required(&self, key: &'static str) -> Option<At<String>> {
         if !self.has(key) {
