@@ -6,6 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod admin;
 mod bytes;
 mod client;
 mod connections;
@@ -14,6 +15,7 @@ mod faults;
 mod filters;
 mod guests;
 mod hostile;
+mod integrity;
 mod manifest;
 mod providers;
 mod readme;
