@@ -45,8 +45,19 @@ impl Palisade {
         Self::with_files(manifest, &[]).await
     }
 
+    /// Starts a gateway that has room for so many plugin instances.
+    pub async fn with_instances(manifest: &str, instances: u32) -> Self {
+        let engines = Engines::new(instances).expect("engines");
+        let cache = Cache::open(&crate::cache()).expect("a cache");
+        Self::begin(Loader::new(engines, Some(cache)), manifest, &[]).await
+    }
+
     /// Starts a gateway with copies of files beside its manifest.
     pub async fn with_files(manifest: &str, files: &[(&str, PathBuf)]) -> Self {
+        Self::begin(loader(), manifest, files).await
+    }
+
+    async fn begin(loader: Arc<Loader>, manifest: &str, files: &[(&str, PathBuf)]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         for (name, from) in files {
             std::fs::copy(from, directory.path().join(name)).expect("a file to copy");
@@ -54,22 +65,22 @@ impl Palisade {
         let file = directory.path().join("proxy.toml");
         let text = manifest.replace("{dir}", &directory.path().display().to_string());
         std::fs::write(&file, &text).expect("the manifest to be written");
-        Self::of(directory, file).await
+        Self::of(directory, file, loader).await
     }
 
     /// Starts a gateway with the manifest that is there already.
     pub async fn at(file: &Path) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        Self::of(directory, file.to_owned()).await
+        Self::of(directory, file.to_owned(), loader()).await
     }
 
-    async fn of(directory: tempfile::TempDir, file: PathBuf) -> Self {
+    async fn of(directory: tempfile::TempDir, file: PathBuf, loader: Arc<Loader>) -> Self {
         let loaded = reload::load(&file).await;
         let ((manifest, components), start) =
             loaded.unwrap_or_else(|problems| panic!("{problems}"));
         let at = manifest.admin.clone();
         let (running, _) = mpsc::channel(1);
-        let builder = Builder::new(loader(), running);
+        let builder = Builder::new(loader, running);
         let generation = builder.make(manifest, components).await;
         let clients = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", clients.local_addr().expect("an address"));

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, WasmBacktrace};
 
 use super::running::Running;
@@ -105,7 +106,7 @@ impl Instance {
         health.took(begun.elapsed());
         match &result {
             Ok(_) => {
-                health.well();
+                health.well(name);
                 self.running = Some(running);
             }
             Err(error) => health.failed(name, error),
@@ -177,6 +178,14 @@ pub(super) fn broken(store: &Store<State>, error: &wasmtime::Error) -> CallError
     }
     if error.is::<PoolConcurrencyLimitError>() {
         return CallError::Exhausted;
+    }
+    let limits = &state.terms.limits;
+    if matches!(error.downcast_ref(), Some(ResourceTableError::Full)) {
+        return CallError::Limit(Denied::Handles(limits.handles));
+    }
+    // wasmtime has no type for this one.
+    if format!("{error:#}").contains("fuel allocated for hostcalls") {
+        return CallError::Limit(Denied::Transfer(limits.transfer));
     }
     let text = match error.downcast_ref::<Trap>() {
         Some(trap) => trap.to_string(),

@@ -100,7 +100,7 @@ pub struct Health {
     instances: AtomicU64,
     time_us: AtomicU64,
     disabled: AtomicBool,
-    /// Failures since the last call that ended well.
+    /// Failures since the function that fails last ended well.
     in_a_row: AtomicU32,
     recent: Mutex<Recent>,
 }
@@ -108,6 +108,8 @@ pub struct Health {
 #[derive(Debug, Default)]
 struct Recent {
     failures: VecDeque<Failed>,
+    /// The function whose failures are counted.
+    failing: &'static str,
     /// While the breaker is open.
     open: Option<Open>,
 }
@@ -177,7 +179,8 @@ impl Health {
         self.disabled.store(disabled, Relaxed);
     }
 
-    /// How many failures there have been since a call last ended well.
+    /// How many failures there have been since the function that fails last
+    /// ended well.
     pub fn failures_in_a_row(&self) -> u32 {
         self.in_a_row.load(Relaxed)
     }
@@ -220,11 +223,17 @@ impl Health {
         self.time_us.fetch_add(time, Relaxed);
     }
 
-    /// A call ended well.
-    pub(super) fn well(&self) {
+    /// A call ended well. That ends a row of failures of the same function:
+    /// one that works does not speak for another that never does.
+    pub(super) fn well(&self, call: &'static str) {
         self.ok.fetch_add(1, Relaxed);
-        if self.in_a_row.load(Relaxed) != 0 && self.in_a_row.swap(0, Relaxed) != 0 {
-            self.recent().open = None;
+        if self.in_a_row.load(Relaxed) == 0 {
+            return;
+        }
+        let mut recent = self.recent();
+        if recent.failing == call {
+            self.in_a_row.store(0, Relaxed);
+            recent.open = None;
         }
     }
 
@@ -250,6 +259,7 @@ impl Health {
             recent.failures.pop_front();
         }
         if broke {
+            recent.failing = call;
             self.broke(&mut recent);
         }
     }

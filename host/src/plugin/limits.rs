@@ -89,6 +89,10 @@ pub enum Denied {
     Memory(usize),
     /// Elements of tables.
     Tables(usize),
+    /// What the host takes from it at once, in bytes.
+    Transfer(usize),
+    /// Handles at a time.
+    Handles(usize),
 }
 
 impl std::fmt::Display for Denied {
@@ -100,6 +104,10 @@ impl std::fmt::Display for Denied {
             Denied::Tables(elements) => {
                 write!(f, "limit of {elements} elements of tables was reached")
             }
+            Denied::Transfer(bytes) => {
+                write!(f, "limit of {bytes} bytes for one crossing was reached")
+            }
+            Denied::Handles(handles) => write!(f, "limit of {handles} handles was reached"),
         }
     }
 }

@@ -1,14 +1,19 @@
 //! A component that has been instantiated and configured: its store, and the
 //! limits that hold while one of its functions runs.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::Duration;
 
+use futures_util::poll;
 use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::component::{Instance as Linked, ResourceAny};
 use wasmtime::{Store, UpdateDeadline, format_err};
 
 use super::call::{CallError, broken, unfit};
+use super::stages::Guests;
 use super::state::State;
 use super::{ConfigError, Plugin};
 
@@ -16,6 +21,7 @@ use super::{ConfigError, Plugin};
 pub(super) struct Running {
     pub(super) store: Store<State>,
     pub(super) linked: Linked,
+    pub(super) guests: Guests,
     /// Exchanges that it has served.
     pub(super) served: u32,
     /// What the host holds of the plugin's own: a decoder, a session.
@@ -45,14 +51,15 @@ impl Running {
         store.set_hostcall_fuel(limits.transfer);
 
         let linking = plugin.code.pre.instantiate_async(&mut store);
-        let linked = match tokio::time::timeout(limits.time, linking).await {
-            Ok(Ok(linked)) => linked,
-            Ok(Err(error)) => return Err(broken(&store, &error)),
-            Err(_) => return Err(CallError::Deadline(limits.time)),
+        let linked = match within(limits.time, linking).await {
+            Some(Ok(linked)) => linked,
+            Some(Err(error)) => return Err(broken(&store, &error)),
+            None => return Err(CallError::Deadline(limits.time)),
         };
         let mut running = Self {
             store,
             linked,
+            guests: Guests::default(),
             served: 0,
             owned: Vec::new(),
             kept: None,
@@ -93,10 +100,10 @@ impl Running {
         let state = self.store.data_mut();
         (state.edits, state.slices) = (0, 0);
         let time = state.terms.limits.time;
-        match tokio::time::timeout(time, call(self)).await {
-            Ok(Ok(result)) => Ok(result),
-            Ok(Err(error)) => Err(broken(&self.store, &error)),
-            Err(_) => Err(CallError::Deadline(time)),
+        match within(time, call(self)).await {
+            Some(Ok(result)) => Ok(result),
+            Some(Err(error)) => Err(broken(&self.store, &error)),
+            None => Err(CallError::Deadline(time)),
         }
     }
 
@@ -115,4 +122,14 @@ impl Running {
         state.logged.store(0, Ordering::Relaxed);
         Ok(())
     }
+}
+
+/// What a future comes to within a time; none if it takes longer. Most calls
+/// end at their first poll, and for those no timer is set.
+async fn within<F: Future>(time: Duration, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    if let Poll::Ready(value) = poll!(&mut future) {
+        return Some(value);
+    }
+    tokio::time::timeout(time, future).await.ok()
 }

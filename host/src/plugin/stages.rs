@@ -1,6 +1,8 @@
 //! One method for each function of the contract: lends the message to the
 //! plugin, calls it, and takes back what it changed.
 
+use std::sync::Arc;
+
 use wasmtime::component::{Resource, ResourceAny};
 
 use super::call::{CallError, Instance, Problem, unfit};
@@ -24,17 +26,31 @@ pub struct Decoder(ResourceAny);
 #[derive(Debug, Clone, Copy)]
 pub struct Session(ResourceAny);
 
-/// The guest's side of a stage, in the instance.
+/// The guest's side of a stage, looked up once in each instance: a stream calls
+/// its functions for every frame.
 macro_rules! guest {
     ($instance:ident, $stage:ident) => {{
         let plugin = $instance.plugin.clone();
         let running = $instance.running()?;
-        let indices = plugin.code.stages.$stage.as_ref();
-        indices
-            .ok_or_else(|| absent(stringify!($stage)))?
-            .load(&mut running.store, &running.linked)
-            .map_err(unfit)?
+        if running.guests.$stage.is_none() {
+            let indices = plugin.code.stages.$stage.as_ref();
+            let indices = indices.ok_or_else(|| absent(stringify!($stage)))?;
+            let guest = indices.load(&mut running.store, &running.linked);
+            running.guests.$stage = Some(Arc::new(guest.map_err(unfit)?));
+        }
+        let guest = running.guests.$stage.clone();
+        guest.ok_or_else(|| absent(stringify!($stage)))?
     }};
+}
+
+/// The stages of an instance that have been called.
+#[derive(Default)]
+pub(super) struct Guests {
+    request_filter: Option<Arc<exports::request_filter::Guest>>,
+    rewriter: Option<Arc<exports::rewriter::Guest>>,
+    provider: Option<Arc<exports::provider::Guest>>,
+    event_filter: Option<Arc<exports::event_filter::Guest>>,
+    log_sink: Option<Arc<exports::log_sink::Guest>>,
 }
 
 fn absent(stage: &str) -> CallError {

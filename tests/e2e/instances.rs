@@ -1,0 +1,214 @@
+//! How instances of plugins come and go: from snapshots, used again, kept for
+//! streams, and left alone when they always fail.
+
+use std::time::Duration;
+
+use palisade::plugin::Prepared;
+use palisade_tests::{Answer, Capture, Palisade, guest};
+
+use crate::client::{CHAT, chat, post_json, streamed};
+
+/// A gateway that echoes behind one filter.
+async fn behind(name: &str, lines: &str) -> Palisade {
+    let manifest = format!(
+        r#"
+        [plugins.it]
+        source = "{}"
+        {lines}
+        [plugins.echo]
+        source = "builtin:provider-echo"
+        [plugins.log]
+        source = "builtin:logger"
+        output = "log.jsonl"
+        [[routes]]
+        name = "all"
+        match = {{ model = "m" }}
+        filters = ["it"]
+        provider = "echo"
+        loggers = ["log"]
+        [[routes]]
+        name = "others"
+        provider = "echo"
+        loggers = ["log"]
+        "#,
+        guest(name).display()
+    );
+    Palisade::start(&manifest).await
+}
+
+async fn statuses(palisade: &Palisade, count: usize) -> Vec<u16> {
+    let mut statuses = Vec::new();
+    for i in 0..count {
+        let body = chat("m", &format!("secret {i}"));
+        statuses.push(post_json(&palisade.url, CHAT, &body).await.status);
+    }
+    statuses
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_is_used_again_as_often_as_the_manifest_says() {
+    let palisade = behind("memory-reader", "instances = { reuse = 3 }").await;
+    let seen = statuses(&palisade, 7).await;
+    assert_eq!(seen, [200, 403, 403, 200, 403, 403, 200]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_failed_is_never_used_again() {
+    let fault = "config = { fault = \"panic\", after = 2 }\ngrants = [\"clocks\", \"random\"]\n\
+                 breaker = \"off\"\ninstances = { reuse = 100 }";
+    let palisade = behind("misbehaving", fault).await;
+    let seen = statuses(&palisade, 6).await;
+    assert_eq!(seen, [200, 200, 500, 200, 200, 500]);
+}
+
+/// A plugin that says other things after its rehearsal begins without it; all
+/// others begin with theirs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_remembers_no_rehearsal_that_shows() {
+    use palisade::plugin::Moment::{Configured, Rehearsed};
+    for (name, moment) in [("memory-reader", Configured), ("polite", Rehearsed)] {
+        let file = (name != "polite").then(|| guest(name));
+        let source = file.map_or("builtin:security-filter".to_owned(), |file| {
+            file.display().to_string()
+        });
+        let manifest = format!(
+            "[plugins.it]\nsource = \"{source}\"\n[plugins.echo]\nsource = \
+             \"builtin:provider-echo\"\n[[routes]]\nname = \"all\"\nfilters = [\"it\"]\nprovider \
+             = \"echo\"\n"
+        );
+        let palisade = Palisade::start(&manifest).await;
+        let live = palisade.live();
+        let plugin = live.plugins.iter().find(|plugin| plugin.name == "it");
+        let prepared = plugin.expect("the plugin").prepared().clone();
+        assert_eq!(prepared, Prepared::Snapshot(moment), "{source}");
+    }
+}
+
+const FAILS: &str = "config = { fault = \"panic\" }\ngrants = [\"clocks\", \"random\"]\n\
+                     instances = \"fresh\"\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_always_fails_is_left_alone() {
+    let palisade = behind(
+        "misbehaving",
+        &format!("{FAILS}breaker = {{ failures = 3, backoff = \"200ms\" }}"),
+    )
+    .await;
+    assert_eq!(statuses(&palisade, 3).await, [500, 500, 500]);
+    // From now on it is not called, or once in a while to try it.
+    let got = post_json(&palisade.url, CHAT, &chat("m", "x")).await;
+    assert_eq!(got.status, 503, "{}", got.text);
+    assert_eq!(got.header("retry-after"), "1");
+    assert!(got.text.contains("is left alone for now"), "{}", got.text);
+    let neighbour = post_json(&palisade.url, CHAT, &chat("other", "x")).await;
+    assert_eq!(neighbour.status, 200);
+    let mut tried = None;
+    for _ in 0..200 {
+        let status = statuses(&palisade, 1).await[0];
+        if status == 500 {
+            tried = Some(status);
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(tried, Some(500), "it is tried again");
+    assert_eq!(statuses(&palisade, 1).await, [503], "and left alone again");
+    let counts = palisade.live().plugins[1].health().counts();
+    assert_eq!((counts.traps, counts.ok), (4, 0));
+    assert!(counts.spared >= 2, "{counts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_is_left_alone_may_be_passed_over() {
+    let palisade = behind(
+        "misbehaving",
+        &format!("{FAILS}breaker = {{ failures = 2, backoff = \"1h\" }}\non-failure = \"bypass\""),
+    )
+    .await;
+    assert_eq!(statuses(&palisade, 5).await, [200; 5]);
+    let counts = palisade.live().plugins[1].health().counts();
+    assert_eq!(counts.traps, 2, "{counts:?}");
+    assert!(counts.spared >= 3, "{counts:?}");
+}
+
+/// One thousand exchanges at once; the plugin of every tenth one breaks.
+#[tokio::test(flavor = "multi_thread")]
+async fn exchanges_that_break_lose_no_other() {
+    let palisade = behind("misbehaving", &format!("{FAILS}breaker = \"off\"")).await;
+    let exchange = async |i: usize| {
+        let bad = i.is_multiple_of(10);
+        let text = format!("exchange {i} ends");
+        let body = chat(if bad { "m" } else { "other" }, &text);
+        let body = if i.is_multiple_of(3) {
+            streamed(body)
+        } else {
+            body
+        };
+        let got = post_json(&palisade.url, CHAT, &body).await;
+        if bad {
+            assert_eq!(got.status, 500, "{i}: {}", got.text);
+        } else {
+            assert_eq!(got.status, 200, "{i}: {}", got.text);
+            assert!(got.text.contains("ends"), "{i}: {}", got.text);
+        }
+    };
+    futures_util::future::join_all((0..1000).map(exchange)).await;
+    let records = palisade.records(1000).await;
+    assert_eq!(records.len(), 1000);
+    let failed = records.iter().filter(|r| r["outcome"] == "failed").count();
+    assert_eq!(failed, 100, "one record for each, and all of them right");
+}
+
+const HEAD: &str = r#"data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":"Hel"},"finish_reason":null}]}
+
+"#;
+
+/// Streams keep instances; what is short must not wait for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_leave_instances_for_short_calls() {
+    let never = Duration::from_secs(600);
+    let mut answer = Answer::stream(&[HEAD, HEAD], Duration::ZERO);
+    answer.pieces[2].0 = never;
+    let upstream = Capture::start(answer).await;
+    let manifest = format!(
+        r#"
+        [plugins.guard]
+        source = "{}"
+        [plugins.openai]
+        source = "builtin:provider-openai"
+        upstream = "{}"
+        config = {{ normalise = true }}
+        [plugins.echo]
+        source = "builtin:provider-echo"
+        [[routes]]
+        name = "long"
+        match = {{ model = "long" }}
+        filters = ["guard"]
+        provider = "openai"
+        [[routes]]
+        name = "short"
+        provider = "echo"
+        "#,
+        guest("guard").display(),
+        upstream.url
+    );
+    let palisade = Palisade::with_instances(&manifest, 16).await;
+    let client = reqwest::Client::new();
+    let begin = |_| {
+        let body = streamed(chat("long", "x")).to_string();
+        let request = client.post(format!("{}{CHAT}", palisade.url)).body(body);
+        async { request.send().await.expect("the head of an answer") }
+    };
+    let streams: Vec<_> = futures_util::future::join_all((0..16).map(begin)).await;
+    let refused = streams
+        .iter()
+        .filter(|stream| stream.status() == 503)
+        .count();
+    assert!((4..16).contains(&refused), "{refused} of 16 had to wait");
+    let busy = streams.iter().find(|stream| stream.status() == 503);
+    assert!(busy.is_some_and(|stream| stream.headers().contains_key("retry-after")));
+    for _ in 0..20 {
+        let got = post_json(&palisade.url, CHAT, &chat("short", "x")).await;
+        assert_eq!(got.status, 200, "{}", got.text);
+    }
+}
