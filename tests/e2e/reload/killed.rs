@@ -41,7 +41,7 @@ fn change(directory: &Path, stop: &AtomicBool) {
         if number % 4 == 0 {
             put("echo.wasm", echo);
         }
-        std::thread::sleep(Duration::from_millis(7));
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

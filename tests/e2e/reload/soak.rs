@@ -1,4 +1,5 @@
 //! Many reloads under load: nothing is lost, and nothing is left behind.
+//! `PALISADE_SOAK=1` makes ten thousand of them, which takes some minutes.
 
 use std::fs;
 use std::path::Path;
