@@ -7,8 +7,11 @@
 //! |---|---|
 //! | [`manifest`] | `proxy.toml`: from raw to valid, every problem with its line |
 //! | [`plugin`] | components: loading, checking, limits, calls; the contract's host side |
-//! | [`generation`] | a manifest and its plugins, put together, immutable |
+//! | [`generation`] | a manifest and its plugins, put together, immutable; earlier ones |
+//! | [`gateway`] | the live generation and what lives as long as the process |
 //! | [`reload`] | watching files; a new generation for the old one, or the reason why not |
+//! | [`admin`] | telling operators what is served, and doing what they say |
+//! | [`process`] | all of it begun together, and ended in order |
 //! | [`server`] | connections, and letting them end |
 //! | [`exchange`] | the request path: read → route → filters → rewriter → adapter |
 //! | [`upstream`] | the wire to providers: where to, with which credential, how long |
@@ -32,13 +35,18 @@
 //! - Bytes that no plugin edited are the bytes that the client sent.
 //! - A plugin instance serves one exchange, and is not entered again after it
 //!   has failed.
-//! - An exchange stays on the generation that it began with.
+//! - An exchange stays on the generation that it began with, whether that is
+//!   replaced, brought back or no longer kept.
+//! - A reload either makes a whole generation live in one step, or has changed
+//!   nothing. What it read, it read at one moment, and nothing reads it again.
+//! - Clients cannot reach `admin`, and nothing that it tells holds a secret.
 //! - A status is chosen in `failure` and written in `answer::reply`; nowhere
 //!   else does a failure become a response.
 //! - Every exchange makes one record, on every path.
 //! - No answer ends as if it were whole when it was not.
 //! - Every queue, body, wait and loop has a bound.
 
+pub mod admin;
 pub mod answer;
 pub mod bindings;
 pub mod builtin;
@@ -53,6 +61,7 @@ pub mod json;
 pub mod manifest;
 pub mod message;
 pub mod plugin;
+pub mod process;
 pub mod record;
 pub mod reload;
 pub mod secret;

@@ -6,6 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod admin;
 mod bytes;
 mod client;
 mod connections;
@@ -15,6 +16,7 @@ mod filters;
 mod guests;
 mod hostile;
 mod instances;
+mod integrity;
 mod limits;
 mod manifest;
 mod providers;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::problem::Problem;
+use super::problem::{Problem, Step};
 
 /// Where problems are collected, with the text that their lines are counted in.
 pub struct Source<'t> {
@@ -33,6 +33,7 @@ impl<'t> Source<'t> {
     pub fn problem(&self, line: Option<usize>, message: String, hint: Option<String>) {
         self.problems.borrow_mut().push(Problem {
             line,
+            step: Step::Check,
             message,
             hint,
         });
@@ -161,6 +162,21 @@ impl<'s, 't> Fields<'s, 't> {
             v.as_str().and_then(duration)
         })
         .map(|at| at.value)
+    }
+
+    /// A time, or "off" for none.
+    pub fn duration_or_off(&self, key: &'static str) -> Option<Duration> {
+        let read = |v: &DeValue| match v.as_str()? {
+            "off" => Some(None),
+            text => duration(text).map(Some),
+        };
+        let at = self.read(key, "a time such as \"60s\", or \"off\"", read);
+        at.and_then(|at| at.value)
+    }
+
+    /// Whether something is so, with its line.
+    pub fn flag(&self, key: &'static str) -> Option<At<bool>> {
+        self.read(key, "true or false", DeValue::as_bool)
     }
 
     /// A string or a list of strings.
