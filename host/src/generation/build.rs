@@ -155,13 +155,14 @@ impl Builder {
             name: entry.name.clone(),
             digest: source.digest.clone(),
             terms: format!(
-                "{:?} {:?} {:?} {:?} {:?} {}",
+                "{:?} {:?} {:?} {:?} {:?} {} {:?}",
                 entry.limits,
                 entry.breaker,
                 entry.instances,
                 entry.grants,
                 entry.output,
-                entry.config
+                entry.config,
+                source.fixtures
             ),
         };
         let known = self.kept().plugins.get(&identity).and_then(Weak::upgrade);
@@ -338,7 +339,7 @@ fn unloadable(entry: &PluginEntry, error: &LoadError) -> Vec<Problem> {
 fn step_of(error: &LoadError) -> Step {
     match error {
         LoadError::NotAComponent(_) => Step::Compile,
-        LoadError::Start(_) | LoadError::Configuration(_) => Step::Probe,
+        LoadError::Start(_) | LoadError::Configuration(_) | LoadError::Fixture(_) => Step::Probe,
         _ => Step::Check,
     }
 }

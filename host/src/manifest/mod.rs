@@ -229,6 +229,8 @@ pub struct PluginEntry {
     pub instances: Instances,
     /// None takes the stage's default: bypass for loggers, else reject.
     pub on_failure: Option<OnFailure>,
+    /// A file of requests with what it must do about them.
+    pub fixtures: Option<reader::At<PathBuf>>,
     pub output: OutputTarget,
     /// The base URL below which an adapter's requests go.
     pub upstream: Option<reqwest::Url>,
@@ -321,6 +323,8 @@ impl Manifest {
                     Source::Builtin(_) => None,
                 }),
         );
+        let fixtures = self.plugins.values().filter_map(|p| p.fixtures.as_ref());
+        files.extend(fixtures.map(|at| at.value.clone()));
         if self.reload.locked.is_some() {
             files.insert(Lock::file(&self.file));
         }

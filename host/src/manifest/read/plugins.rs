@@ -34,6 +34,10 @@ pub(super) fn plugin(name: String, fields: Fields, directory: &Path) -> Option<P
             "on-failure",
             &[("reject", OnFailure::Reject), ("bypass", OnFailure::Bypass)],
         ),
+        fixtures: fields.string("fixtures").map(|at| At {
+            value: directory.join(at.value),
+            line: at.line,
+        }),
         output: output(&fields, directory),
         upstream: upstream(&fields),
         credential: fields.string("credential").map(|at| at.value),
