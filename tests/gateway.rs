@@ -65,16 +65,16 @@ impl Palisade {
         let file = directory.path().join("proxy.toml");
         let text = manifest.replace("{dir}", &directory.path().display().to_string());
         std::fs::write(&file, &text).expect("the manifest to be written");
-        Self::of(directory, file, loader).await
+        Self::of(loader, directory, file).await
     }
 
     /// Starts a gateway with the manifest that is there already.
     pub async fn at(file: &Path) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        Self::of(directory, file.to_owned(), loader()).await
+        Self::of(loader(), directory, file.to_owned()).await
     }
 
-    async fn of(directory: tempfile::TempDir, file: PathBuf, loader: Arc<Loader>) -> Self {
+    async fn of(loader: Arc<Loader>, directory: tempfile::TempDir, file: PathBuf) -> Self {
         let loaded = reload::load(&file).await;
         let ((manifest, components), start) =
             loaded.unwrap_or_else(|problems| panic!("{problems}"));

@@ -11,12 +11,13 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::generation::{Cause, Generation, History, Lived, Overtaken, RollbackError, Stay, Turn};
+use crate::upstream::{Client, ClientError};
 
 pub struct Gateway {
     live: ArcSwap<Generation>,
     /// Held while the live generation is replaced.
     past: Mutex<Past>,
-    client: reqwest::Client,
+    client: Client,
     exchanges: Arc<Semaphore>,
     /// Told whenever a generation has no exchange any more.
     idle: Arc<Notify>,
@@ -45,7 +46,7 @@ pub struct Place {
 }
 
 impl Gateway {
-    pub fn new(generation: Generation) -> Result<Self, reqwest::Error> {
+    pub fn new(generation: Generation) -> Result<Self, ClientError> {
         let exchanges = Arc::new(Semaphore::new(generation.server.max_exchanges as usize));
         let (history, live) = History::new(generation);
         Ok(Self {
@@ -54,7 +55,7 @@ impl Gateway {
                 history,
                 disabled: BTreeMap::new(),
             }),
-            client: crate::upstream::client()?,
+            client: Client::new()?,
             exchanges,
             idle: Arc::default(),
             started: SystemTime::now(),
@@ -158,7 +159,7 @@ impl Gateway {
         self.past().disabled.clone()
     }
 
-    pub fn client(&self) -> &reqwest::Client {
+    pub fn client(&self) -> &Client {
         &self.client
     }
 

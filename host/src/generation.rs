@@ -7,6 +7,7 @@ mod build;
 mod changes;
 mod components;
 mod history;
+mod provider;
 mod under_way;
 
 use std::collections::BTreeMap;
@@ -14,12 +15,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
-use reqwest::Url;
 
 pub use build::Builder;
 pub use changes::Change;
 pub use components::Components;
 pub use history::{Cause, History, Lived, Overtaken, Retired, RollbackError, Turn};
+pub use provider::{Adapter, Direct, NamedCredential, Provider};
 pub use under_way::{Stay, UnderWay};
 
 use crate::manifest::{ClientKey, Match, PluginEntry, Reload, Server};
@@ -62,24 +63,6 @@ pub struct Member {
     pub on_failure: OnFailure,
 }
 
-/// An adapter in a route, with what it speaks to.
-#[derive(Debug, Clone)]
-pub struct Adapter {
-    pub plugin: Arc<Plugin>,
-    /// None for an adapter that answers by itself.
-    pub upstream: Option<Url>,
-    pub credential: Option<NamedCredential>,
-}
-
-/// A credential on its way to the one place that uses it.
-#[derive(Debug, Clone)]
-pub struct NamedCredential {
-    pub name: String,
-    /// Where it should have come from, for the message that it is missing.
-    pub source: String,
-    pub secret: Option<Secret>,
-}
-
 /// A route that is ready to serve.
 pub struct Route {
     pub name: String,
@@ -87,7 +70,7 @@ pub struct Route {
     /// Security filters and answer filters, in the order of the manifest.
     pub filters: Vec<Member>,
     pub rewriter: Option<Member>,
-    pub adapter: Adapter,
+    pub provider: Provider,
     pub loggers: Vec<Arc<Logger>>,
     pub first_byte_timeout: Duration,
     pub idle_timeout: Duration,
@@ -130,22 +113,43 @@ impl Generation {
         }
         found.map(Some).ok_or(UnknownKey)
     }
+
+    /// The index of the route that takes a request whatever its body says, if
+    /// that route does not look at it either.
+    pub fn unread(&self, sought: &Sought) -> Option<usize> {
+        let index = self.routes.iter().position(|r| r.takes_head(sought))?;
+        let route = &self.routes[index];
+        (route.matches.models.is_empty() && route.is_direct()).then_some(index)
+    }
 }
 
 impl Route {
+    /// Whether neither a plugin of the route nor its upstream wants the body
+    /// to be read.
+    fn is_direct(&self) -> bool {
+        let direct = matches!(self.provider, Provider::Direct(_));
+        direct && self.filters.is_empty() && self.rewriter.is_none()
+    }
+
     /// Whether the route takes a request; the first one that does serves it.
     pub fn takes(&self, sought: &Sought) -> bool {
-        let Match {
-            paths,
-            models,
-            headers,
-            keys,
-        } = &self.matches;
-        let path = paths.is_empty() || paths.iter().any(|glob| glob.is_match(sought.path));
+        let models = &self.matches.models;
         let model = models.is_empty()
             || sought
                 .model
                 .is_some_and(|model| models.iter().any(|glob| glob.is_match(model)));
+        model && self.takes_head(sought)
+    }
+
+    /// Whether nothing but the model speaks against it.
+    fn takes_head(&self, sought: &Sought) -> bool {
+        let Match {
+            paths,
+            headers,
+            keys,
+            models: _,
+        } = &self.matches;
+        let path = paths.is_empty() || paths.iter().any(|glob| glob.is_match(sought.path));
         let header = headers.iter().all(|(name, glob)| {
             let values = sought.headers.get_all(name).iter();
             values
@@ -156,6 +160,6 @@ impl Route {
             || sought
                 .principal
                 .is_some_and(|principal| keys.iter().any(|key| key == principal));
-        path && model && header && key
+        path && header && key
     }
 }

@@ -289,7 +289,7 @@ fn report(generation: &Generation, config: &Path, out: &mut impl Write) -> io::R
         let chain: Vec<_> = filters
             .into_iter()
             .chain(rewriter)
-            .chain([route.adapter.plugin.name.as_str()])
+            .chain([route.provider.name()])
             .collect();
         writeln!(out, "route {}: {}", route.name, chain.join(" → "))?;
     }

@@ -13,6 +13,7 @@ use crate::gateway::Gateway;
 use crate::generation::{Builder, Generation};
 use crate::reload::{Control, Reloader, Start};
 use crate::server::{self, Drained};
+use crate::upstream::ClientError;
 
 /// What a gateway is made of, all of it ready: nothing can fail any more.
 pub struct Parts {
@@ -40,7 +41,7 @@ impl Process {
     pub fn start(
         parts: Parts,
         stop: impl Future<Output = ()> + Send + 'static,
-    ) -> Result<Self, reqwest::Error> {
+    ) -> Result<Self, ClientError> {
         let gateway = Arc::new(Gateway::new(parts.generation)?);
         let (reloader, control) =
             Reloader::new(gateway.clone(), parts.builder, parts.manifest, parts.start);

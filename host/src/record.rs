@@ -33,6 +33,8 @@ pub struct Recorder {
     loggers: Vec<Arc<Logger>>,
     /// The exchange's place, which is free again when its record is made.
     place: Option<Place>,
+    /// Bytes of a request's body that is passed on as it comes.
+    relayed: Option<Arc<AtomicU64>>,
     finished: bool,
 }
 
@@ -69,6 +71,7 @@ impl Recorder {
             started: Instant::now(),
             loggers: Vec::new(),
             place: None,
+            relayed: None,
             finished: false,
         }
     }
@@ -113,6 +116,11 @@ impl Recorder {
         self.entry.notes.push((key.to_owned(), value));
     }
 
+    /// Takes the length of the request's body from a counter, in the end.
+    pub fn count_request(&mut self, bytes: Arc<AtomicU64>) {
+        self.relayed = Some(bytes);
+    }
+
     /// Counts bytes of the answer as they are handed over.
     pub fn sent(&mut self, bytes: usize) {
         self.entry.response_bytes = self.entry.response_bytes.saturating_add(bytes as u64);
@@ -125,6 +133,9 @@ impl Recorder {
         }
         self.place = None;
         self.entry.outcome = outcome;
+        if let Some(bytes) = self.relayed.take() {
+            self.entry.request_bytes = bytes.load(Ordering::Relaxed);
+        }
         for name in [&mut self.entry.model, &mut self.entry.requested_model]
             .into_iter()
             .flatten()

@@ -10,7 +10,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_io_timeout::TimeoutStream;
 
 use crate::answer::Body;
@@ -121,9 +122,10 @@ async fn connection(gateway: Arc<Gateway>, stream: TcpStream, mut stopped: watch
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_STALL));
 
-    let (exchanges, under_way) = watch::channel(Exchanges::default());
+    let exchanges = Arc::new(Exchanges::new());
+    let counted = exchanges.clone();
     let service = service_fn(move |request| {
-        let (gateway, exchange) = (gateway.clone(), UnderWay::begin(&exchanges));
+        let (gateway, exchange) = (gateway.clone(), UnderWay::begin(&counted));
         async move {
             let response = exchange::handle(&gateway, request).await;
             Ok::<_, Infallible>(response.map(|body| Watched { body, exchange }))
@@ -135,9 +137,9 @@ async fn connection(gateway: Arc<Gateway>, stream: TcpStream, mut stopped: watch
     tokio::select! {
         ended = &mut connection => return end(ended),
         _ = stopped.wait_for(|stopped| *stopped) => {}
-        () = idle(under_way.clone(), wait) => {
+        () = exchanges.idle(wait) => {
             // Nothing was ever asked, so there is nothing to finish.
-            if under_way.borrow().begun == 0 {
+            if exchanges.begun() == 0 {
                 tracing::debug!("a connection without a request was closed");
                 return;
             }
@@ -146,7 +148,7 @@ async fn connection(gateway: Arc<Gateway>, stream: TcpStream, mut stopped: watch
     connection.as_mut().graceful_shutdown();
     tokio::select! {
         ended = &mut connection => end(ended),
-        () = idle(under_way, GOODBYE) => tracing::debug!("a connection did not end in time"),
+        () = exchanges.idle(GOODBYE) => tracing::debug!("a connection did not end in time"),
     }
 }
 
@@ -170,44 +172,73 @@ fn end(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
     }
 }
 
-/// Ready when no exchange has been under way for so long.
-async fn idle(mut exchanges: watch::Receiver<Exchanges>, limit: Duration) {
-    loop {
-        if exchanges.wait_for(|now| now.open == 0).await.is_err() {
-            // The service is gone, and so is the connection.
-            return std::future::pending().await;
-        }
-        match tokio::time::timeout(limit, exchanges.changed()).await {
-            Err(_) => return,
-            Ok(Err(_)) => return std::future::pending().await,
-            Ok(Ok(())) => {}
+/// How many exchanges of a connection there are and were, and since when there
+/// is none. Whoever waits for that looks when it may be so: to be woken by
+/// every exchange would cost each of them.
+struct Exchanges(Mutex<Counts>);
+
+struct Counts {
+    open: usize,
+    begun: u64,
+    last: Instant,
+}
+
+impl Exchanges {
+    fn new() -> Self {
+        Self(Mutex::new(Counts {
+            open: 0,
+            begun: 0,
+            last: Instant::now(),
+        }))
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begun(&self) -> u64 {
+        self.counts().begun
+    }
+
+    /// Ready when no exchange has been under way for so long.
+    async fn idle(&self, limit: Duration) {
+        let from = Instant::now();
+        loop {
+            let over = {
+                let counts = self.counts();
+                let since = if counts.open > 0 {
+                    Instant::now()
+                } else {
+                    counts.last.max(from)
+                };
+                since + limit
+            };
+            if over <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(over).await;
         }
     }
 }
 
-/// How many exchanges of a connection there are and were.
-#[derive(Debug, Default)]
-struct Exchanges {
-    open: usize,
-    begun: u64,
-}
-
 /// An exchange of a connection, until its answer has been handed over.
-struct UnderWay(watch::Sender<Exchanges>);
+struct UnderWay(Arc<Exchanges>);
 
 impl UnderWay {
-    fn begin(exchanges: &watch::Sender<Exchanges>) -> Self {
-        exchanges.send_modify(|now| {
-            now.open += 1;
-            now.begun += 1;
-        });
+    fn begin(exchanges: &Arc<Exchanges>) -> Self {
+        let mut counts = exchanges.counts();
+        counts.open += 1;
+        counts.begun += 1;
+        drop(counts);
         Self(exchanges.clone())
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.send_modify(|now| now.open -= 1);
+        let mut counts = self.0.counts();
+        counts.open -= 1;
+        counts.last = Instant::now();
     }
 }
 

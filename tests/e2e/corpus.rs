@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::{HeaderMap, StatusCode};
 use palisade::answer::{Content, Flow, Guards, Origin, Piece, Source, of_events};
 use palisade::dialect::{self, Dialect};
 use palisade::exchange::Pinned;
 use palisade::failure::Failure;
+use palisade::generation::Provider;
 use palisade::message::{Exchange, Facts, Notes};
 use palisade::plugin::{Framing, Instance};
-use palisade::upstream::Incoming;
+use palisade::upstream::{Incoming, Received};
 use palisade_tests::{Palisade, corpus};
 use serde_json::Value;
 
@@ -93,17 +93,20 @@ async fn through(
         facts: Arc::new(facts),
         notes: Notes::default(),
     };
-    let mut headers = HeaderMap::new();
     let content_type = if recording.streamed {
         "text/event-stream"
     } else {
         "application/json"
     };
-    headers.insert("content-type", content_type.parse().unwrap());
-    let body = Box::pin(stream::iter(pieces.into_iter().map(Ok)));
-    let status = StatusCode::from_u16(recording.status).unwrap();
-    let incoming = Incoming::new("upstream".into(), status, headers, body);
-    let instance = Instance::start(&route.adapter.plugin).await.unwrap();
+    let head = http::Response::builder()
+        .status(recording.status)
+        .header("content-type", content_type);
+    let body = Received::of(stream::iter(pieces.into_iter().map(Ok)));
+    let incoming = Incoming::new("upstream".into(), head.body(body).unwrap());
+    let Provider::Adapter(adapter) = &route.provider else {
+        panic!("the route has an adapter");
+    };
+    let instance = Instance::start(&adapter.plugin).await.unwrap();
     let source = Source::upstream(incoming, instance, Framing::Sse, &mut exchange, route)
         .await
         .unwrap();

@@ -11,6 +11,7 @@ mod bytes;
 mod client;
 mod connections;
 mod corpus;
+mod direct;
 mod faults;
 mod filters;
 mod guests;

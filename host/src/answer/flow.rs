@@ -75,7 +75,7 @@ impl Source {
         exchange: &mut Exchange,
         route: &Pinned,
     ) -> Result<Self, Failure> {
-        let adapter = route.adapter.plugin.name.clone();
+        let adapter = route.provider.name().to_owned();
         let streamed =
             incoming.status.is_success() && is_stream(framing, &incoming, exchange.facts.streaming);
         let framer = if streamed {
@@ -261,7 +261,7 @@ impl Decoding {
                 });
                 true
             }
-            Some(framer) => match self.incoming.chunk(idle).await {
+            Some(framer) => match self.incoming.pieces(idle).await {
                 // All has been said: how the upstream hangs up does not matter.
                 Err(_) if self.complete => {
                     framer.finish(&mut frames);

@@ -46,6 +46,13 @@ pub struct Ready {
     pub dropped: Vec<String>,
 }
 
+impl Ready {
+    /// What its body is, as its head says.
+    pub fn content_type(&self) -> Option<&str> {
+        self.headers.get(http::header::CONTENT_TYPE)?.to_str().ok()
+    }
+}
+
 /// The body of an answer.
 pub enum Content {
     /// It is all there.

@@ -120,7 +120,7 @@ impl Passing {
         loop {
             let complete = self.watching.as_ref().is_some_and(|w| w.watch.terminated);
             let idle = if complete { LINGER } else { self.idle };
-            let ended = match self.incoming.chunk(idle).await {
+            let ended = match self.incoming.pieces(idle).await {
                 Ok(Some(bytes)) => match &mut self.watching {
                     None => return Piece::Bytes(bytes),
                     Some(watching) => match watching.see(bytes) {

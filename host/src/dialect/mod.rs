@@ -54,6 +54,10 @@ pub trait Dialect: Send + Sync {
     /// Whether errors on this path, which is in no dialect, have its shape.
     fn claims(&self, path: &str, headers: &HeaderMap) -> bool;
 
+    /// Whether a header field, by its name in lower case, is one of its own
+    /// that a request carries to the provider.
+    fn has_field(&self, name: &str) -> bool;
+
     /// All texts that a model will read, in the order of the body.
     ///
     /// Every pointer names a non-empty JSON string. Not covered, because no
@@ -180,6 +184,11 @@ pub fn error_shape(path: &str, headers: &HeaderMap) -> &'static dyn Dialect {
         .copied()
         .find(|dialect| dialect.claims(path, headers));
     claiming.unwrap_or(hub())
+}
+
+/// Whether a header field of a request is any dialect's own.
+pub fn has_field(name: &str) -> bool {
+    DIALECTS.iter().any(|dialect| dialect.has_field(name))
 }
 
 /// The dialect that every adapter takes.

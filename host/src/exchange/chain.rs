@@ -3,13 +3,13 @@
 
 use bytes::Bytes;
 
-use super::Pinned;
+use super::{Pinned, direct};
 use crate::answer::{self, Flow, Guards, Origin, Ready, Source};
 use crate::dialect;
 use crate::event::ModelEvent;
 use crate::failure::{Failure, Kind};
 use crate::gateway::Gateway;
-use crate::generation::Member;
+use crate::generation::{Member, Provider};
 use crate::message::{Exchange, Request};
 use crate::plugin::{Action, CallError, Instance, OnFailure, Stage, UpstreamRequest, Verdict};
 use crate::record::Recorder;
@@ -29,6 +29,8 @@ struct Chain<'r> {
 /// What the chain decided.
 enum Decision {
     Send(Box<(Instance, UpstreamRequest)>),
+    /// To the route's own upstream, as it is.
+    Pass,
     Answer(Vec<ModelEvent>),
     Reply(crate::plugin::Reply),
 }
@@ -63,6 +65,7 @@ pub(super) async fn run(
     }
     match decided? {
         Decision::Send(sending) => chain.send(gateway, *sending).await,
+        Decision::Pass => chain.pass(gateway).await,
         Decision::Answer(events) => chain.answered(events).await,
         Decision::Reply(reply) => answer::reply(reply),
     }
@@ -147,10 +150,12 @@ impl Chain<'_> {
     }
 
     async fn encode(&mut self) -> Result<Decision, Failure> {
-        let plugin = self.route.adapter.plugin.clone();
-        self.recorder.entry().provider = Some(plugin.name.clone());
+        self.recorder.entry().provider = Some(self.route.provider.name().to_owned());
+        let Provider::Adapter(adapter) = &self.route.provider else {
+            return Ok(Decision::Pass);
+        };
         let member = Member {
-            plugin,
+            plugin: adapter.plugin.clone(),
             on_failure: OnFailure::Reject,
         };
         self.translate(&member)?;
@@ -266,13 +271,7 @@ impl Chain<'_> {
         gateway: &Gateway,
         (instance, upstream): (Instance, UpstreamRequest),
     ) -> Result<Ready, Failure> {
-        if self.exchange.facts.dialect.is_none() && dialect::is_reached(&upstream.path) {
-            let path = &self.request.target.path;
-            return Err(
-                Failure::new(Kind::NotFound, format!("there is nothing at {path}"))
-                    .with_detail(format!("it would reach {} unread", upstream.path)),
-            );
-        }
+        self.read_where_it_goes(&upstream.path)?;
         let answered_in = upstream.dialect.as_deref().and_then(dialect::by_name);
         let framing = upstream.framing;
         let body = match &upstream.body {
@@ -280,7 +279,10 @@ impl Chain<'_> {
             None => self.request.body.bytes().clone(),
         };
         let method = self.request.target.method.clone();
-        let outgoing = Outgoing::new(&self.route.adapter, method, upstream, body)?;
+        let Provider::Adapter(adapter) = &self.route.provider else {
+            return Err(Failure::new(Kind::Internal, "the route has no adapter"));
+        };
+        let outgoing = Outgoing::new(adapter, method, upstream, body)?;
         let incoming = outgoing
             .send(gateway.client(), self.route.first_byte_timeout)
             .await?;
@@ -300,5 +302,35 @@ impl Chain<'_> {
             Source::upstream(incoming, instance, framing, &mut self.exchange, &self.route).await?;
         let flow = Flow::new(source, guards, self.exchange, self.route);
         answer::of_events(flow, client, origin, Some(head)).await
+    }
+
+    /// A request that was not read as a dialect must not get to where one is
+    /// spoken: filters have not seen its texts.
+    fn read_where_it_goes(&self, path: &str) -> Result<(), Failure> {
+        if self.exchange.facts.dialect.is_some() || !dialect::is_reached(path) {
+            return Ok(());
+        }
+        let asked = &self.request.target.path;
+        let failure = Failure::new(Kind::NotFound, format!("there is nothing at {asked}"));
+        Err(failure.with_detail(format!("it would reach {path} unread")))
+    }
+
+    /// Sends a request to the upstream that the route names itself.
+    async fn pass(self, gateway: &Gateway) -> Result<Ready, Failure> {
+        let Provider::Direct(upstream) = &self.route.provider else {
+            return Err(Failure::new(Kind::Internal, "the route has no upstream"));
+        };
+        let Request {
+            target, headers, ..
+        } = &self.request;
+        self.read_where_it_goes(&upstream.upstream.path_of(&target.path))?;
+        let body = self.request.body.bytes().clone().into();
+        let outgoing = direct::outgoing(upstream, target, headers, body)?;
+        let incoming = outgoing
+            .send(gateway.client(), self.route.first_byte_timeout)
+            .await?;
+        let facts = &self.exchange.facts;
+        let watched = facts.dialect.map(|dialect| (dialect, facts.clone()));
+        answer::passed_through(incoming, watched, self.origin(true), &self.route).await
     }
 }

@@ -1,11 +1,12 @@
 //! The request path: from a request's head to the head of its answer.
 //!
 //! admit → read → route → security filters → model rewriter → adapter →
-//! upstream → answer. Every way out that is not an answer is a `Failure`, and
+//! upstream → answer; or `direct`, where nobody looks at the body. Every way out that is not an answer is a `Failure`, and
 //! `answer::refuse` is the one place where it becomes a response.
 
 mod chain;
 mod cors;
+mod direct;
 mod read;
 
 use std::sync::Arc;
@@ -106,14 +107,32 @@ async fn serve(
     (head, body): (Parts, ClientBody),
     recorder: &mut Recorder,
 ) -> Result<answer::Ready, Failure> {
-    let received = read::request(generation, head, body, recorder).await?;
+    let head = read::head(generation, head, recorder)?;
+    if let Some(index) = generation.unread(&head.sought(None)) {
+        let pinned = pin(generation, index);
+        taken(&pinned, recorder);
+        return direct::relay(gateway, pinned, id, (head, body), recorder).await;
+    }
+    let received = head.read(generation, body, recorder).await?;
     let pinned = route(generation, &received)?;
-    recorder.entry().route = Some(pinned.name.clone());
-    recorder.set_loggers(&pinned.loggers);
+    taken(&pinned, recorder);
     let (exchange, request) = received.into_exchange(id, &pinned.name);
     recorder.entry().requested_model = exchange.facts.requested_model.clone();
     recorder.entry().streaming = exchange.facts.streaming;
     chain::run(gateway, pinned, exchange, request, recorder).await
+}
+
+fn pin(generation: &Arc<Generation>, index: usize) -> Pinned {
+    Pinned {
+        generation: generation.clone(),
+        index,
+    }
+}
+
+/// Records which route has taken the exchange.
+fn taken(route: &Pinned, recorder: &mut Recorder) {
+    recorder.entry().route = Some(route.name.clone());
+    recorder.set_loggers(&route.loggers);
 }
 
 fn route(generation: &Arc<Generation>, received: &read::Received) -> Result<Pinned, Failure> {
@@ -133,8 +152,5 @@ fn route(generation: &Arc<Generation>, received: &read::Received) -> Result<Pinn
         )
         .with_code("no_route")
     })?;
-    Ok(Pinned {
-        generation: generation.clone(),
-        index,
-    })
+    Ok(pin(generation, index))
 }

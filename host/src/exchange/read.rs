@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::HeaderMap;
-use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING};
 use http::request::Parts;
+use http::{HeaderMap, HeaderName};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Incoming as ClientBody;
+use hyper::body::{Body, Incoming as ClientBody};
 
 use crate::dialect::{self, Dialect};
 use crate::failure::{Failure, Kind};
@@ -19,49 +19,50 @@ use crate::message::{
 };
 use crate::record::Recorder;
 use crate::secret::Secret;
-use crate::upstream;
+use crate::upstream::{self, Unsent};
 
 /// The query parameters in which some clients send a key (litellm#8075).
 const KEY_PARAMETERS: [&str; 5] = ["key", "api_key", "api-key", "apikey", "access_token"];
 
+/// A request of which the head has been read.
+pub(super) struct Head {
+    pub(super) target: Target,
+    /// Without credentials and without what belongs to one connection.
+    pub(super) headers: HeaderMap,
+    pub(super) dialect: Option<&'static dyn Dialect>,
+    pub(super) principal: Option<String>,
+}
+
 /// A request that has been read.
 pub(super) struct Received {
-    target: Target,
-    headers: HeaderMap,
+    head: Head,
     body: Json,
-    dialect: Option<&'static dyn Dialect>,
     model: Option<String>,
-    principal: Option<String>,
 }
 
 impl Received {
     pub(super) fn sought(&self) -> Sought<'_> {
-        Sought {
-            path: &self.target.path,
-            headers: &self.headers,
-            model: self.model.as_deref(),
-            principal: self.principal.as_deref(),
-        }
+        self.head.sought(self.model.as_deref())
     }
 
     pub(super) fn into_exchange(self, id: &str, route: &str) -> (Exchange, Request) {
-        let streaming = match (self.dialect, self.body.value()) {
+        let streaming = match (self.head.dialect, self.body.value()) {
             (Some(dialect), Some(body)) => dialect.stream(body),
             _ => false,
         };
         let facts = Facts {
             id: id.to_owned(),
             route: route.to_owned(),
-            principal: self.principal,
-            dialect: self.dialect,
+            principal: self.head.principal,
+            dialect: self.head.dialect,
             streaming,
             requested_model: self.model,
         };
         let request = Request {
-            target: Arc::new(self.target),
-            headers: Arc::new(self.headers),
+            target: Arc::new(self.head.target),
+            headers: Arc::new(self.head.headers),
             body: self.body,
-            dialect: self.dialect,
+            dialect: self.head.dialect,
             dropped: Vec::new(),
         };
         (
@@ -74,12 +75,13 @@ impl Received {
     }
 }
 
-pub(super) async fn request(
+/// Reads the head of a request: whether it is one that is taken, and who sends
+/// it.
+pub(super) fn head(
     generation: &Generation,
     mut head: Parts,
-    body: ClientBody,
     recorder: &mut Recorder,
-) -> Result<Received, Failure> {
+) -> Result<Head, Failure> {
     plain(head.uri.path())?;
     if !upstream::is_passed_on(&head.method) {
         let message = format!("method {} is not passed on", head.method);
@@ -97,40 +99,69 @@ pub(super) async fn request(
     let dialect = dialect::of_request(&head.method, head.uri.path());
     recorder.entry().principal = principal.clone();
     recorder.entry().dialect = dialect.map(|dialect| dialect.name().to_owned());
-
-    if let Some(coding) = head
-        .headers
-        .get(CONTENT_ENCODING)
-        .filter(|c| *c != "identity")
-    {
-        let coding = coding.to_str().unwrap_or("?");
-        return Err(Failure::invalid(format!(
-            "content-encoding \"{coding}\" is not taken; send the body uncompressed"
-        )));
-    }
-    let body = whole(generation, &head.headers, body).await?;
-    recorder.entry().request_bytes = body.len() as u64;
-    let body = Json::new(body);
-    if let Some(dialect) = dialect {
-        object(dialect, &body)?;
-    }
-    let model = body.string("/model");
-    for name in CREDENTIAL_HEADERS.iter().chain(&CONNECTION_HEADERS) {
-        head.headers.remove(*name);
-    }
+    strip(&mut head.headers);
     let target = Target {
         path: head.uri.path().to_owned(),
         query: head.uri.query().and_then(without_keys),
         method: head.method,
     };
-    Ok(Received {
+    Ok(Head {
         target,
         headers: head.headers,
-        body,
         dialect,
-        model,
         principal,
     })
+}
+
+/// Takes away what no plugin and no provider is to see.
+fn strip(headers: &mut HeaderMap) {
+    let goes = |name: &&HeaderName| {
+        let name = name.as_str();
+        CREDENTIAL_HEADERS.contains(&name) || CONNECTION_HEADERS.contains(&name)
+    };
+    let gone: Vec<HeaderName> = headers.keys().filter(goes).cloned().collect();
+    for name in gone {
+        headers.remove(name);
+    }
+}
+
+impl Head {
+    pub(super) fn sought<'h>(&'h self, model: Option<&'h str>) -> Sought<'h> {
+        Sought {
+            path: &self.target.path,
+            headers: &self.headers,
+            model,
+            principal: self.principal.as_deref(),
+        }
+    }
+
+    /// Reads the body, for whoever wants to look at it.
+    pub(super) async fn read(
+        self,
+        generation: &Generation,
+        body: ClientBody,
+        recorder: &mut Recorder,
+    ) -> Result<Received, Failure> {
+        let coding = self.headers.get(CONTENT_ENCODING);
+        if let Some(coding) = coding.filter(|coding| *coding != "identity") {
+            let coding = coding.to_str().unwrap_or("?");
+            return Err(Failure::invalid(format!(
+                "content-encoding \"{coding}\" is not taken; send the body uncompressed"
+            )));
+        }
+        let body = whole(generation, body).await?;
+        recorder.entry().request_bytes = body.len() as u64;
+        let body = Json::new(body);
+        if let Some(dialect) = self.dialect {
+            object(dialect, &body)?;
+        }
+        let model = body.string("/model");
+        Ok(Received {
+            head: self,
+            body,
+            model,
+        })
+    }
 }
 
 /// The key that a client sent, wherever SDKs put one: OpenAI's and Anthropic's
@@ -195,26 +226,25 @@ fn without_keys(query: &str) -> Option<String> {
     (!kept.is_empty()).then(|| kept.join("&"))
 }
 
-async fn whole(
-    generation: &Generation,
-    headers: &HeaderMap,
-    body: ClientBody,
-) -> Result<Bytes, Failure> {
-    let limit = generation.server.max_request_body;
-    let too_large = || {
-        let message = format!("the body is larger than {limit} bytes (max-request-body)");
-        Failure::new(Kind::TooLarge, message)
-    };
-    let announced = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > limit as u64) {
-        return Err(too_large());
+/// Refuses a body of which it is known beforehand that it is too large.
+pub(super) fn announced(body: &ClientBody, limit: usize) -> Result<(), Failure> {
+    if body.size_hint().lower() > limit as u64 {
+        let message = Unsent::TooLarge(limit).to_string();
+        return Err(Failure::new(Kind::TooLarge, message));
     }
+    Ok(())
+}
+
+async fn whole(generation: &Generation, body: ClientBody) -> Result<Bytes, Failure> {
+    let limit = generation.server.max_request_body;
+    announced(&body, limit)?;
     let reading = Limited::new(body, limit).collect();
     match tokio::time::timeout(generation.server.request_timeout, reading).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let message = Unsent::TooLarge(limit).to_string();
+            Err(Failure::new(Kind::TooLarge, message))
+        }
         Ok(Err(error)) => {
             Err(Failure::invalid("the body could not be read").with_detail(error.to_string()))
         }

@@ -9,10 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::mpsc;
 
 use super::components::Components;
-use super::{Adapter, Generation, Member, NamedCredential, Route, UnderWay};
+use super::{Generation, Member, Provider, Route, UnderWay};
 use crate::manifest::{
-    Manifest, OutputTarget, PluginEntry, PluginName, Problem, Problems, RouteEntry, Step,
-    WithoutCredential,
+    self, Manifest, OutputTarget, PluginEntry, PluginName, Problem, Problems, RouteEntry, Step,
 };
 use crate::plugin::{
     LoadError, Loader, LogRate, OnFailure, Output, Plugin, Source as Component, Stage, Terms,
@@ -77,13 +76,15 @@ impl Builder {
         let mut routes = Vec::new();
         let mut skipped = Vec::new();
         for route in manifest.routes {
-            let entries = (&manifest.plugins, &manifest.credentials);
-            match adapter(&route, entries, &plugins) {
-                Some(adapter) if skips(&route, &adapter) => {
-                    skipped.push(left_out(&route, &adapter))
-                }
-                adapter => {
-                    let made = self.route(route, adapter, &manifest.plugins, &plugins);
+            let (entries, credentials) = (&manifest.plugins, &manifest.credentials);
+            let provider = Provider::of(&route, entries, credentials, &plugins);
+            match provider
+                .as_ref()
+                .and_then(|provider| provider.left_out(&route))
+            {
+                Some(why) => skipped.push(why),
+                None => {
+                    let made = self.route(route, provider, entries, &plugins);
                     routes.extend(made.map_err(|list| problems.list.extend(list)).ok());
                 }
             }
@@ -155,13 +156,14 @@ impl Builder {
             name: entry.name.clone(),
             digest: source.digest.clone(),
             terms: format!(
-                "{:?} {:?} {:?} {:?} {:?} {}",
+                "{:?} {:?} {:?} {:?} {:?} {} {:?}",
                 entry.limits,
                 entry.breaker,
                 entry.instances,
                 entry.grants,
                 entry.output,
-                entry.config
+                entry.config,
+                source.fixtures
             ),
         };
         let known = self.kept().plugins.get(&identity).and_then(Weak::upgrade);
@@ -195,7 +197,7 @@ impl Builder {
     fn route(
         &self,
         route: RouteEntry,
-        adapter: Option<Adapter>,
+        provider: Option<Provider>,
         entries: &BTreeMap<String, PluginEntry>,
         plugins: &Loaded,
     ) -> Result<Route, Vec<Problem>> {
@@ -222,13 +224,19 @@ impl Builder {
             .rewriter
             .as_ref()
             .and_then(|at| member(at, &[Stage::Rewriter], OnFailure::Reject));
-        let _ = member(&route.provider, &[Stage::Provider], OnFailure::Reject);
+        if let manifest::Provider::Plugin(at) = &route.provider {
+            let _ = member(at, &[Stage::Provider], OnFailure::Reject);
+        }
         let loggers: Vec<_> = route
             .loggers
             .iter()
             .filter_map(|at| member(at, &[Stage::LogSink], OnFailure::Bypass))
             .collect();
-        let Some(adapter) = adapter.filter(|_| problems.is_empty()) else {
+        let undecoded = provider
+            .as_ref()
+            .and_then(|p| p.cannot_decode(&route, &filters));
+        problems.extend(undecoded);
+        let Some(provider) = provider.filter(|_| problems.is_empty()) else {
             return Err(problems);
         };
         Ok(Route {
@@ -236,7 +244,7 @@ impl Builder {
             matches: route.matches,
             filters,
             rewriter,
-            adapter,
+            provider,
             loggers: loggers.iter().map(|member| self.logger(member)).collect(),
             first_byte_timeout: route.first_byte_timeout,
             idle_timeout: route.idle_timeout,
@@ -261,29 +269,6 @@ impl Builder {
     }
 }
 
-type Entries<'m> = (
-    &'m BTreeMap<String, PluginEntry>,
-    &'m BTreeMap<String, crate::manifest::Credential>,
-);
-
-fn adapter(route: &RouteEntry, entries: Entries, plugins: &Loaded) -> Option<Adapter> {
-    let entry = entries.0.get(&route.provider.value)?;
-    let credential = entry.credential.as_ref().and_then(|name| {
-        let credential = entries.1.get(name)?;
-        Some(NamedCredential {
-            name: name.clone(),
-            source: credential.source.to_string(),
-            secret: credential.secret.clone(),
-        })
-    });
-    let plugin = plugins.get(&route.provider.value)?.clone();
-    Some(Adapter {
-        plugin,
-        upstream: entry.upstream.clone(),
-        credential,
-    })
-}
-
 fn all_loggers(routes: &[Route]) -> Vec<Arc<Logger>> {
     let mut all: Vec<Arc<Logger>> = Vec::new();
     for logger in routes.iter().flat_map(|route| &route.loggers) {
@@ -292,22 +277,6 @@ fn all_loggers(routes: &[Route]) -> Vec<Arc<Logger>> {
         }
     }
     all
-}
-
-fn missing(adapter: &Adapter) -> Option<&NamedCredential> {
-    adapter
-        .credential
-        .as_ref()
-        .filter(|credential| credential.secret.is_none())
-}
-
-fn skips(route: &RouteEntry, adapter: &Adapter) -> bool {
-    route.without_credential == WithoutCredential::Skip && missing(adapter).is_some()
-}
-
-fn left_out(route: &RouteEntry, adapter: &Adapter) -> String {
-    let source = missing(adapter).map_or(String::new(), |credential| credential.source.clone());
-    format!("route \"{}\" is left out: {source} is not set", route.name)
 }
 
 fn problem(line: usize, step: Step, message: String) -> Problem {
@@ -338,7 +307,7 @@ fn unloadable(entry: &PluginEntry, error: &LoadError) -> Vec<Problem> {
 fn step_of(error: &LoadError) -> Step {
     match error {
         LoadError::NotAComponent(_) => Step::Compile,
-        LoadError::Start(_) | LoadError::Configuration(_) => Step::Probe,
+        LoadError::Start(_) | LoadError::Configuration(_) | LoadError::Fixture(_) => Step::Probe,
         _ => Step::Check,
     }
 }

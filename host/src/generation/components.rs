@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::builtin;
 use crate::manifest::{Lock, Locked, Manifest, PluginEntry, Problem, Source, Step};
-use crate::plugin::Source as Component;
+use crate::plugin::{Source as Component, parse_fixtures};
 
 /// The largest component that is read, in bytes. Python's have 20 MiB.
 const MAX_COMPONENT: u64 = 256 << 20;
@@ -24,12 +24,11 @@ pub struct Components {
 impl Components {
     /// Reads the component of every plugin.
     pub async fn read(manifest: &Manifest) -> Self {
-        let reading = manifest.plugins.values().map(|entry| read(&entry.source));
+        let reading = manifest.plugins.values().map(read);
         let read = futures_util::future::join_all(reading).await;
         let mut components = Self::default();
         let lock = components.lock(manifest);
         for (entry, component) in manifest.plugins.values().zip(read) {
-            let component = component.map_err(|message| unread(entry, &message));
             let checked = component.and_then(|component| {
                 demanded(entry, &component.digest)?;
                 if let Some(lock) = &lock {
@@ -126,14 +125,33 @@ fn locked(lock: &Lock, entry: &PluginEntry, digest: &str) -> Result<(), Problem>
     })
 }
 
-async fn read(source: &Source) -> Result<Component, String> {
-    let bytes = match source {
+/// Reads a plugin's component, and its fixtures if it has any.
+async fn read(entry: &PluginEntry) -> Result<Component, Problem> {
+    let bytes = bytes(&entry.source).await;
+    let mut component = Component::new(bytes.map_err(|message| unread(entry, &message))?);
+    if let Some(file) = &entry.fixtures {
+        let text = read_file(&file.value).await;
+        let fixtures = text.and_then(|text| {
+            let named = |e| format!("{}: {e}", file.value.display());
+            parse_fixtures(&text).map_err(named)
+        });
+        component.fixtures = fixtures.map_err(|message| Problem {
+            line: Some(file.line),
+            step: Step::Read,
+            message: format!("plugin \"{}\": its fixtures: {message}", entry.name),
+            hint: None,
+        })?;
+    }
+    Ok(component)
+}
+
+async fn bytes(source: &Source) -> Result<Vec<u8>, String> {
+    match source {
         Source::Builtin(name) => builtin::component(name)
             .map(<[u8]>::to_vec)
-            .ok_or_else(|| format!("there is no {source}"))?,
-        Source::File(path) => read_file(path).await?,
-    };
-    Ok(Component::new(bytes))
+            .ok_or_else(|| format!("there is no {source}")),
+        Source::File(path) => read_file(path).await,
+    }
 }
 
 async fn read_file(path: &Path) -> Result<Vec<u8>, String> {

@@ -25,6 +25,7 @@ pub use problem::{Problem, Problems, Step};
 
 use crate::plugin::{Breaker, Grant, Instances, Limits, OnFailure};
 use crate::secret::Secret;
+use crate::upstream::Base;
 
 /// A manifest that is right in itself.
 #[derive(Debug)]
@@ -229,9 +230,11 @@ pub struct PluginEntry {
     pub instances: Instances,
     /// None takes the stage's default: bypass for loggers, else reject.
     pub on_failure: Option<OnFailure>,
+    /// A file of requests with what it must do about them.
+    pub fixtures: Option<reader::At<PathBuf>>,
     pub output: OutputTarget,
     /// The base URL below which an adapter's requests go.
-    pub upstream: Option<reqwest::Url>,
+    pub upstream: Option<Base>,
     /// The credential that goes with them.
     pub credential: Option<String>,
 }
@@ -279,6 +282,23 @@ pub enum WithoutCredential {
 /// A name that refers to a plugin, with its line.
 pub type PluginName = reader::At<String>;
 
+/// What a route speaks to, as the manifest has it.
+#[derive(Debug)]
+pub enum Provider {
+    /// An adapter, which knows its upstream.
+    Plugin(PluginName),
+    Direct(Direct),
+}
+
+/// An upstream that speaks what its clients speak.
+#[derive(Debug)]
+pub struct Direct {
+    pub upstream: Base,
+    pub credential: Option<reader::At<String>>,
+    /// Where the credential is put.
+    pub kind: crate::plugin::Credential,
+}
+
 /// A route, as the manifest has it.
 #[derive(Debug)]
 pub struct RouteEntry {
@@ -287,7 +307,7 @@ pub struct RouteEntry {
     pub matches: Match,
     pub filters: Vec<PluginName>,
     pub rewriter: Option<PluginName>,
-    pub provider: PluginName,
+    pub provider: Provider,
     pub loggers: Vec<PluginName>,
     pub without_credential: WithoutCredential,
     /// How long the upstream may take to begin its answer. The official SDKs
@@ -321,6 +341,8 @@ impl Manifest {
                     Source::Builtin(_) => None,
                 }),
         );
+        let fixtures = self.plugins.values().filter_map(|p| p.fixtures.as_ref());
+        files.extend(fixtures.map(|at| at.value.clone()));
         if self.reload.locked.is_some() {
             files.insert(Lock::file(&self.file));
         }

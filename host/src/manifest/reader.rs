@@ -86,6 +86,11 @@ impl<'s, 't> Fields<'s, 't> {
             .map(|(_, value)| value)
     }
 
+    /// Whether a key is there, whatever its value.
+    pub fn has(&self, key: &str) -> bool {
+        self.table.iter().any(|(k, _)| k.get_ref() == key)
+    }
+
     /// The line of a key, or of the table if the key is absent.
     pub fn line_of(&self, key: &str) -> usize {
         let found = self.table.iter().find(|(k, _)| k.get_ref() == key);
@@ -126,7 +131,7 @@ impl<'s, 't> Fields<'s, 't> {
 
     /// A string that must be there.
     pub fn required(&self, key: &'static str) -> Option<At<String>> {
-        if !self.table.iter().any(|(k, _)| k.get_ref() == key) {
+        if !self.has(key) {
             self.asked.borrow_mut().push(key);
             self.problem(self.line, format!("[{}] has no `{key}`", self.name), None);
             return None;

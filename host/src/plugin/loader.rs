@@ -22,7 +22,7 @@ use super::code::Code;
 use super::engine::Engines;
 use super::rehearse;
 use super::snapshot::{self, Moment, SnapshotError};
-use super::{CONTRACT, Grant, Instances, LoadError, Plugin, Prepared, Terms};
+use super::{CONTRACT, Fixture, Grant, Instances, LoadError, Plugin, Prepared, Terms};
 
 /// How many compiled components are kept in memory, used or not: going back to
 /// an earlier file is then free. One takes about as much memory as its code.
@@ -37,13 +37,19 @@ pub struct Source {
     pub bytes: Arc<Vec<u8>>,
     /// SHA-256 of the bytes, in hexadecimal digits.
     pub digest: String,
+    /// What the plugin must do about requests of its own.
+    pub fixtures: Vec<Fixture>,
 }
 
 impl Source {
     pub fn new(bytes: Vec<u8>) -> Self {
         let digest = hex(&Sha256::digest(&bytes));
         let bytes = Arc::new(bytes);
-        Self { bytes, digest }
+        Self {
+            bytes,
+            digest,
+            fixtures: Vec::new(),
+        }
     }
 }
 
@@ -243,7 +249,7 @@ impl Loading<'_> {
         let digest = self.source.digest.clone();
         let kept = self.loader.engines.kept.clone();
         let plugin = Plugin::new(code, digest, self.terms.clone(), kept);
-        plugin.tried(prepared).await
+        plugin.tried(prepared, &self.source.fixtures).await
     }
 
     /// Compiles what `bytes` answers, unless that was done before, here or by

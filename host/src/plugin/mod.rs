@@ -1,8 +1,8 @@
 //! Plugins: loading a component, checking what it asks for, and calling it.
 //!
 //! - `engine`: the process's engines and what every plugin is linked to
-//! - `loader`: from a component to a plugin, by `code`, `snapshot`, `rehearse`
-//!   and `cache`
+//! - `loader`: from a component to a plugin, by `code`, `snapshot`, `rehearse`,
+//!   `fixtures` and `cache`
 //! - `state`, `host`, `output`: what one instance is given
 //! - `running`, `call`: one instance, its limits, and how a call can end
 //! - `pool`: instances that wait
@@ -15,6 +15,7 @@ mod cache;
 mod call;
 mod code;
 mod engine;
+mod fixtures;
 mod health;
 mod host;
 mod limits;
@@ -38,6 +39,7 @@ pub use cache::Cache;
 pub use call::{CallError, Instance};
 use code::Code;
 pub use engine::Engines;
+pub use fixtures::{Fixture, NotKept, parse as parse_fixtures};
 pub use health::{Breaker, Counts, Failed, Health, Standing};
 pub use limits::{Denied, Limits, MAX_MEMORY, MAX_TABLE};
 pub use loader::{Loader, Source};
@@ -142,6 +144,8 @@ pub enum LoadError {
     Configuration(Vec<ConfigError>),
     #[error("it cannot be started: {0}")]
     Start(CallError),
+    #[error(transparent)]
+    Fixture(NotKept),
 }
 
 /// What a plugin says of its configuration.
@@ -237,12 +241,19 @@ impl Plugin {
     }
 
     /// Lets it serve, after a rehearsal that shows whether it can; and tells
-    /// how that went. What an exchange costs is measured if it went well.
-    async fn tried(self, prepared: Prepared) -> Result<(Arc<Self>, Outcomes), LoadError> {
+    /// how that went. It must keep to its own fixtures. What an exchange costs
+    /// is measured if all went well.
+    async fn tried(
+        self,
+        prepared: Prepared,
+        fixtures: &[Fixture],
+    ) -> Result<(Arc<Self>, Outcomes), LoadError> {
         let rehearsing = self.described().await?;
         let mut instance = Instance::start(&rehearsing).await?;
         let outcomes = rehearse::run(&mut instance).await;
         drop(instance);
+        let kept = fixtures::run(&rehearsing, fixtures).await;
+        kept.map_err(LoadError::Fixture)?;
         let all_well = outcomes.iter().all(|outcome| outcome.kind == "ok");
         let cost = if all_well {
             rehearse::measure(&rehearsing).await

@@ -36,6 +36,13 @@ impl Dialect for Chat {
         false
     }
 
+    /// Whose organization and project a request is billed to is the operator's
+    /// to say.
+    fn has_field(&self, name: &str) -> bool {
+        let billing = matches!(name, "openai-organization" | "openai-project");
+        name.starts_with("openai-") && !billing
+    }
+
     fn texts<'a>(&self, body: &'a Value) -> Vec<Text<'a>> {
         request::texts(body)
     }

@@ -46,6 +46,10 @@ impl Dialect for Messages {
         below || headers.contains_key("anthropic-version")
     }
 
+    fn has_field(&self, name: &str) -> bool {
+        matches!(name, "anthropic-version" | "anthropic-beta")
+    }
+
     fn texts<'a>(&self, body: &'a Value) -> Vec<Text<'a>> {
         request::texts(body)
     }

@@ -7,6 +7,7 @@ use super::choice;
 use crate::manifest::reader::{At, Fields};
 use crate::manifest::{OutputTarget, PluginEntry, Source};
 use crate::plugin::{Breaker, Grant, Instances, Limits, MAX_MEMORY, MAX_TABLE, OnFailure};
+use crate::upstream::Base;
 
 pub(super) fn plugin(name: String, fields: Fields, directory: &Path) -> Option<PluginEntry> {
     let source = fields.required("source");
@@ -34,6 +35,10 @@ pub(super) fn plugin(name: String, fields: Fields, directory: &Path) -> Option<P
             "on-failure",
             &[("reject", OnFailure::Reject), ("bypass", OnFailure::Bypass)],
         ),
+        fixtures: fields.string("fixtures").map(|at| At {
+            value: directory.join(at.value),
+            line: at.line,
+        }),
         output: output(&fields, directory),
         upstream: upstream(&fields),
         credential: fields.string("credential").map(|at| at.value),
@@ -189,7 +194,8 @@ fn output(fields: &Fields, directory: &Path) -> OutputTarget {
     }
 }
 
-fn upstream(fields: &Fields) -> Option<reqwest::Url> {
+/// A base URL.
+pub(super) fn upstream(fields: &Fields) -> Option<Base> {
     let at = fields.string("upstream")?;
     let wrong = |message: String, hint: &str| {
         fields.problem(at.line, message, Some(hint));
@@ -204,12 +210,6 @@ fn upstream(fields: &Fields) -> Option<reqwest::Url> {
             );
         }
     };
-    if !matches!(url.scheme(), "https" | "http") || url.host_str().is_none() {
-        return wrong(
-            "`upstream` is not an http or https URL".into(),
-            "\"https://host/path\"",
-        );
-    }
     if !url.username().is_empty() || url.password().is_some() {
         let hint = "name a credential instead";
         return wrong("`upstream` holds a user name or a password".into(), hint);
@@ -220,5 +220,12 @@ fn upstream(fields: &Fields) -> Option<reqwest::Url> {
             "write the path alone",
         );
     }
-    Some(url)
+    let base = Base::new(url);
+    if base.is_none() {
+        return wrong(
+            "`upstream` is not an http or https URL".into(),
+            "\"https://host/path\"",
+        );
+    }
+    base
 }

@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 
 use crate::manifest::reader::{At, Fields, nearest};
-use crate::manifest::{Credential, Manifest, PluginEntry};
+use crate::manifest::{Credential, Direct, Manifest, Provider};
+use crate::upstream::Base;
 
 /// Checks every name that refers to another table, and what belongs together.
 pub(super) fn references(root: &Fields, manifest: &Manifest) {
@@ -24,9 +25,22 @@ pub(super) fn references(root: &Fields, manifest: &Manifest) {
                 None,
             );
         }
-        let single = route.rewriter.iter().chain([&route.provider]);
+        let plugin = match &route.provider {
+            Provider::Plugin(at) => Some(at),
+            Provider::Direct(_) => None,
+        };
+        let single = route.rewriter.iter().chain(plugin);
         for at in route.filters.iter().chain(&route.loggers).chain(single) {
             refer(root, "plugin", at, manifest.plugins.keys());
+        }
+        if let Provider::Direct(Direct {
+            upstream,
+            credential: Some(at),
+            ..
+        }) = &route.provider
+        {
+            refer(root, "credential", at, manifest.credentials.keys());
+            bound(root, at, upstream, manifest.credentials.get(&at.value));
         }
         for key in &route.matches.keys {
             let at = At {
@@ -45,32 +59,25 @@ pub(super) fn references(root: &Fields, manifest: &Manifest) {
             line: plugin.line,
         };
         refer(root, "credential", &at, manifest.credentials.keys());
-        bound(root, plugin, manifest.credentials.get(name));
+        match &plugin.upstream {
+            Some(upstream) => bound(root, &at, upstream, manifest.credentials.get(name)),
+            None => {
+                let name = &plugin.name;
+                let message = format!("[plugins.{name}] has a credential and no `upstream`");
+                let hint = "name the base URL that it is for";
+                root.problem(plugin.line, message, Some(hint));
+            }
+        }
     }
 }
 
-/// Whether the plugin's upstream is one of the hosts that its credential is
-/// bound to.
-fn bound(root: &Fields, plugin: &PluginEntry, credential: Option<&Credential>) {
-    let (Some(credential), Some(name)) = (credential, &plugin.credential) else {
-        return;
-    };
-    let Some(host) = plugin.upstream.as_ref().and_then(|url| url.host_str()) else {
-        let message = format!(
-            "[plugins.{}] has a credential and no `upstream`",
-            plugin.name
-        );
-        root.problem(
-            plugin.line,
-            message,
-            Some("name the base URL that it is for"),
-        );
-        return;
-    };
-    if !credential.hosts.contains(host) {
+/// Whether an upstream is one of the hosts that its credential is bound to.
+fn bound(root: &Fields, at: &At<String>, upstream: &Base, credential: Option<&Credential>) {
+    let (name, host) = (&at.value, upstream.host());
+    if credential.is_some_and(|credential| !credential.hosts.contains(&**host)) {
         let message = format!("credential \"{name}\" is not bound to host {host}");
         let hint = format!("add it to `hosts` in [credentials.{name}], if it may be sent there");
-        root.problem(plugin.line, message, Some(&hint));
+        root.problem(at.line, message, Some(&hint));
     }
 }
 

@@ -1,0 +1,437 @@
+//! One pass over the bytes of a body: whether they are JSON, where the members
+//! of the outermost value are, and whether any object says something twice.
+//!
+//! It takes what `serde_json` takes (RFC 8259, at most 127 levels deep, no
+//! number beyond a double's range, no half of a surrogate pair), which the
+//! tests hold it to, and keeps no values. A parser that builds them costs four
+//! times as much for a body of which one member is looked at.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::ops::Range;
+
+use super::{Ambiguity, MAX_MEMBERS, MAX_TOLD};
+
+/// How deep values may be nested: what `serde_json` allows.
+const MAX_LEVELS: usize = 127;
+
+/// Up to how many members a key is compared with all others; beyond, keys go
+/// into a set. Few objects have more.
+const FEW: usize = 16;
+
+/// The longest number that cannot be beyond a double's range if it has no
+/// exponent.
+const MAX_DIGITS: usize = 300;
+
+/// The bytes are not JSON. Why is told by a parser that is made for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotJson;
+
+/// What the outermost value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Object,
+    Array,
+    /// A string, a number or a word.
+    Scalar,
+}
+
+/// A member of an object, or an element of an array (whose key is empty).
+#[derive(Debug, PartialEq, Eq)]
+pub struct Member {
+    pub key: Box<str>,
+    pub value: Range<usize>,
+}
+
+/// What one pass has learnt.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Scanned {
+    pub kind: Kind,
+    /// Of the outermost value.
+    pub members: Vec<Member>,
+    /// The first object that says something twice, or too much.
+    pub ambiguity: Option<Ambiguity>,
+}
+
+/// Scans bytes that are one JSON value, with white space around it.
+pub fn scan(bytes: &[u8]) -> Result<Scanned, NotJson> {
+    let text = std::str::from_utf8(bytes).map_err(|_| NotJson)?;
+    let mut scan = Scan {
+        text,
+        bytes,
+        at: 0,
+        open: Vec::new(),
+        keys: Vec::new(),
+        members: Vec::new(),
+        ambiguity: None,
+    };
+    scan.space();
+    let kind = match scan.peek() {
+        Some(b'{') => Kind::Object,
+        Some(b'[') => Kind::Array,
+        _ => Kind::Scalar,
+    };
+    scan.value()?;
+    scan.space();
+    if scan.at < bytes.len() {
+        return Err(NotJson);
+    }
+    Ok(Scanned {
+        kind,
+        members: scan.members,
+        ambiguity: scan.ambiguity,
+    })
+}
+
+struct Scan<'b> {
+    text: &'b str,
+    bytes: &'b [u8],
+    at: usize,
+    /// The objects and arrays that are not closed yet, the outermost first.
+    open: Vec<Open<'b>>,
+    /// The keys of all open objects: each object's own are the last ones when
+    /// it is the innermost.
+    keys: Vec<Cow<'b, str>>,
+    members: Vec<Member>,
+    ambiguity: Option<Ambiguity>,
+}
+
+/// An object or an array that is not closed yet.
+struct Open<'b> {
+    is_object: bool,
+    /// Which of the keys are its own.
+    keys: usize,
+    /// How many members have begun.
+    count: usize,
+    /// Where the value of the last one begins.
+    value: usize,
+    /// Its keys, once there are many.
+    many: Option<Box<HashSet<Cow<'b, str>>>>,
+}
+
+impl<'b> Scan<'b> {
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    /// Steps over a byte that must be there.
+    fn expect(&mut self, byte: u8) -> Result<(), NotJson> {
+        if self.peek() != Some(byte) {
+            return Err(NotJson);
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    fn space(&mut self) {
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    /// Steps over a value, and all that is in it.
+    fn value(&mut self) -> Result<(), NotJson> {
+        loop {
+            let opened = self.begin()?;
+            if opened && self.open_member()? {
+                continue;
+            }
+            // A value has ended, and with it perhaps those around it.
+            loop {
+                if self.open.is_empty() {
+                    return Ok(());
+                }
+                if self.next_member()? {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Steps over a value without members, or into one that may have some.
+    fn begin(&mut self) -> Result<bool, NotJson> {
+        match self.peek().ok_or(NotJson)? {
+            b'"' => self.string().map(|_| false),
+            byte @ (b'{' | b'[') => {
+                if self.open.len() == MAX_LEVELS {
+                    return Err(NotJson);
+                }
+                self.at += 1;
+                self.open.push(Open {
+                    is_object: byte == b'{',
+                    keys: self.keys.len(),
+                    count: 0,
+                    value: 0,
+                    many: None,
+                });
+                Ok(true)
+            }
+            b't' => self.word(b"true"),
+            b'f' => self.word(b"false"),
+            b'n' => self.word(b"null"),
+            _ => self.number().map(|()| false),
+        }
+    }
+
+    fn word(&mut self, word: &[u8]) -> Result<bool, NotJson> {
+        if !self.bytes[self.at..].starts_with(word) {
+            return Err(NotJson);
+        }
+        self.at += word.len();
+        Ok(false)
+    }
+
+    /// Steps to the first member of what has just been opened, or closes it.
+    fn open_member(&mut self) -> Result<bool, NotJson> {
+        self.space();
+        let end = if self.innermost()?.is_object { b'}' } else { b']' };
+        if self.peek() == Some(end) {
+            self.close();
+            return Ok(false);
+        }
+        self.member()?;
+        Ok(true)
+    }
+
+    /// Steps to the next member of what is open, or closes it.
+    fn next_member(&mut self) -> Result<bool, NotJson> {
+        self.keep_member();
+        self.space();
+        let end = if self.innermost()?.is_object { b'}' } else { b']' };
+        match self.peek() {
+            Some(b',') => {
+                self.at += 1;
+                self.space();
+                self.member()?;
+                Ok(true)
+            }
+            Some(byte) if byte == end => {
+                self.close();
+                Ok(false)
+            }
+            _ => Err(NotJson),
+        }
+    }
+
+    fn innermost(&mut self) -> Result<&mut Open<'b>, NotJson> {
+        self.open.last_mut().ok_or(NotJson)
+    }
+
+    fn close(&mut self) {
+        self.at += 1;
+        if let Some(open) = self.open.pop() {
+            self.keys.truncate(open.keys);
+        }
+    }
+
+    /// Steps to the value of a member.
+    fn member(&mut self) -> Result<(), NotJson> {
+        let mut key = None;
+        if self.innermost()?.is_object {
+            key = Some(self.key()?);
+            self.space();
+            self.expect(b':')?;
+            self.space();
+        }
+        let at = self.at;
+        let open = self.innermost()?;
+        open.count += 1;
+        open.value = at;
+        if let Some(key) = key {
+            self.compare(key)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps a member of the outermost value, whose value ends here.
+    fn keep_member(&mut self) {
+        if let [open] = self.open.as_slice() {
+            let key = self.keys.last().filter(|_| open.is_object);
+            self.members.push(Member {
+                key: key.map_or("", |key| key.as_ref()).into(),
+                value: open.value..self.at,
+            });
+        }
+    }
+
+    fn key(&mut self) -> Result<Cow<'b, str>, NotJson> {
+        if self.peek() != Some(b'"') {
+            return Err(NotJson);
+        }
+        let start = self.at;
+        let escaped = self.string()?;
+        let key = &self.text[start..self.at];
+        if escaped {
+            return serde_json::from_str(key).map(Cow::Owned).map_err(|_| NotJson);
+        }
+        Ok(Cow::Borrowed(&key[1..key.len() - 1]))
+    }
+
+    /// Holds a key to those that its object has already.
+    fn compare(&mut self, key: Cow<'b, str>) -> Result<(), NotJson> {
+        let Some(open) = self.open.last_mut() else {
+            return Err(NotJson);
+        };
+        let own = &self.keys[open.keys..];
+        let twice = match &mut open.many {
+            Some(many) => !many.insert(key.clone()),
+            None => own.contains(&key),
+        };
+        if own.len() == FEW && open.many.is_none() {
+            let all = own.iter().chain([&key]).cloned();
+            open.many = Some(Box::new(all.collect()));
+        }
+        let too_many = open.count > MAX_MEMBERS;
+        self.keys.push(key);
+        if self.ambiguity.is_none() && (twice || too_many) {
+            let is = if twice { Ambiguity::Twice } else { Ambiguity::TooMany };
+            self.ambiguity = Some(is(self.pointer(twice)));
+        }
+        Ok(())
+    }
+
+    /// Where the scan is: the member under way, or what it is a member of. Cut
+    /// to what an error tells.
+    fn pointer(&self, of_member: bool) -> String {
+        let levels = self.open.len() - usize::from(!of_member);
+        let mut pointer = String::new();
+        for (i, open) in self.open[..levels].iter().enumerate() {
+            pointer.push('/');
+            if open.is_object {
+                let end = self.open.get(i + 1).map_or(self.keys.len(), |next| next.keys);
+                let key = self.keys[..end].last().map_or("", |key| key.as_ref());
+                pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
+            } else {
+                pointer.push_str(&(open.count - 1).to_string());
+            }
+        }
+        match pointer.char_indices().nth(MAX_TOLD) {
+            Some((end, _)) => format!("{}…", &pointer[..end]),
+            None => pointer,
+        }
+    }
+
+    /// Steps over a string; whether it has escapes.
+    fn string(&mut self) -> Result<bool, NotJson> {
+        self.at += 1;
+        let mut escaped = false;
+        loop {
+            self.at += plain(&self.bytes[self.at..]);
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(escaped);
+                }
+                Some(b'\\') => {
+                    escaped = true;
+                    self.at += 1;
+                    self.escape()?;
+                }
+                _ => return Err(NotJson),
+            }
+        }
+    }
+
+    /// Steps over what follows a backslash.
+    fn escape(&mut self) -> Result<(), NotJson> {
+        let byte = self.peek().ok_or(NotJson)?;
+        self.at += 1;
+        match byte {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(()),
+            b'u' => match self.unit()? {
+                // The first half of a pair; the second follows.
+                0xd800..=0xdbff => {
+                    self.expect(b'\\')?;
+                    self.expect(b'u')?;
+                    let second = self.unit()?;
+                    (0xdc00..=0xdfff).contains(&second).then_some(()).ok_or(NotJson)
+                }
+                0xdc00..=0xdfff => Err(NotJson),
+                _ => Ok(()),
+            },
+            _ => Err(NotJson),
+        }
+    }
+
+    /// Four hexadecimal digits.
+    fn unit(&mut self) -> Result<u16, NotJson> {
+        let digits = self.text.get(self.at..self.at + 4).ok_or(NotJson)?;
+        // What is parsed as a number may begin with a plus.
+        if !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(NotJson);
+        }
+        self.at += 4;
+        u16::from_str_radix(digits, 16).map_err(|_| NotJson)
+    }
+
+    fn number(&mut self) -> Result<(), NotJson> {
+        let start = self.at;
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        match self.peek() {
+            Some(b'0') => self.at += 1,
+            _ => self.digits()?,
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        let mut exponent = false;
+        if let Some(b'e' | b'E') = self.peek() {
+            exponent = true;
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.peek() {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        if exponent || self.at - start > MAX_DIGITS {
+            let number: f64 = self.text[start..self.at].parse().map_err(|_| NotJson)?;
+            if number.is_infinite() {
+                return Err(NotJson);
+            }
+        }
+        Ok(())
+    }
+
+    /// Steps over one digit or more.
+    fn digits(&mut self) -> Result<(), NotJson> {
+        let start = self.at;
+        while let Some(b'0'..=b'9') = self.peek() {
+            self.at += 1;
+        }
+        if self.at == start { Err(NotJson) } else { Ok(()) }
+    }
+}
+
+/// How many bytes at the beginning are neither a quote nor a backslash nor a
+/// control character. Most of a body is such: the blocks are what a compiler
+/// turns into vector instructions.
+fn plain(bytes: &[u8]) -> usize {
+    let is_odd = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
+    let mut at = 0;
+    while let Some(block) = bytes[at..].first_chunk::<32>() {
+        if block.iter().fold(false, |odd, byte| odd | is_odd(byte)) {
+            break;
+        }
+        at += 32;
+    }
+    // Eight at a time: the lowest byte that is marked is odd, whatever a
+    // borrow marks above it.
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES << 7;
+    let below = |word: u64, n: u64| word.wrapping_sub(ONES * n) & !word;
+    while let Some(block) = bytes[at..].first_chunk::<8>() {
+        let word = u64::from_le_bytes(*block);
+        let quote = below(word ^ (ONES * u64::from(b'"')), 1);
+        let backslash = below(word ^ (ONES * u64::from(b'\\')), 1);
+        let odd = (below(word, 0x20) | quote | backslash) & HIGH;
+        if odd != 0 {
+            return at + odd.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    let rest = &bytes[at..];
+    at + rest.iter().position(|b| is_odd(b)).unwrap_or(rest.len())
+}

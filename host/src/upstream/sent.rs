@@ -1,0 +1,150 @@
+//! The body of a request to an upstream: bytes that are all there, or a
+//! client's own as it comes, within its bounds.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming as ClientBody, SizeHint};
+use tokio::sync::oneshot;
+use tokio::time::Sleep;
+
+/// A body on its way to an upstream.
+#[derive(Debug)]
+pub enum Sent {
+    /// None once it has been taken.
+    Whole(Option<Bytes>),
+    Relayed(Box<Relayed>),
+}
+
+/// A client's body that is passed on unread, piece by piece: no piece is taken
+/// before the one before it has been.
+#[derive(Debug)]
+pub struct Relayed {
+    body: ClientBody,
+    /// How many bytes may still come.
+    left: usize,
+    limit: usize,
+    /// When all of it must have come.
+    deadline: Pin<Box<Sleep>>,
+    count: Arc<AtomicU64>,
+    /// Dropped at its end, which whoever waits for an answer is told by.
+    _sending: oneshot::Sender<()>,
+}
+
+/// Why a client's body could not be passed on to its end.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unsent {
+    #[error("the body is larger than {0} bytes (max-request-body)")]
+    TooLarge(usize),
+    #[error("the body did not arrive in time")]
+    Late,
+    #[error("the body could not be read: {0}")]
+    Broken(String),
+}
+
+/// What is known of a body that is passed on, from outside.
+#[derive(Debug)]
+pub struct Relaying {
+    /// How many bytes have been passed on.
+    pub count: Arc<AtomicU64>,
+    /// Ready when all has been passed on, or nothing more will be.
+    pub over: oneshot::Receiver<()>,
+}
+
+impl Sent {
+    /// A client's body of at most `limit` bytes, which comes within `time`.
+    pub fn relayed(body: ClientBody, limit: usize, time: Duration) -> (Self, Relaying) {
+        let count = Arc::new(AtomicU64::new(0));
+        let (sending, over) = oneshot::channel();
+        let relayed = Relayed {
+            body,
+            left: limit,
+            limit,
+            deadline: Box::pin(tokio::time::sleep(time)),
+            count: count.clone(),
+            _sending: sending,
+        };
+        (Self::Relayed(Box::new(relayed)), Relaying { count, over })
+    }
+
+    /// The same body again; none if it cannot be had twice.
+    pub(super) fn copy(&self) -> Option<Self> {
+        match self {
+            Self::Whole(bytes) => Some(Self::Whole(bytes.clone())),
+            Self::Relayed(_) => None,
+        }
+    }
+}
+
+impl From<Bytes> for Sent {
+    fn from(bytes: Bytes) -> Self {
+        Self::Whole(Some(bytes).filter(|bytes| !bytes.is_empty()))
+    }
+}
+
+impl Relayed {
+    fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Unsent>>> {
+        loop {
+            let frame = match Pin::new(&mut self.body).poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => frame,
+                Poll::Ready(Some(Err(error))) => {
+                    return Poll::Ready(Some(Err(Unsent::Broken(error.to_string()))));
+                }
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => break,
+            };
+            // Trailers belong to one connection.
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            let Some(left) = self.left.checked_sub(data.len()) else {
+                return Poll::Ready(Some(Err(Unsent::TooLarge(self.limit))));
+            };
+            self.left = left;
+            self.count.fetch_add(data.len() as u64, Ordering::Relaxed);
+            return Poll::Ready(Some(Ok(data)));
+        }
+        match self.deadline.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(Some(Err(Unsent::Late))),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Body for Sent {
+    type Data = Bytes;
+    type Error = Unsent;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Unsent>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Relayed(relayed) => {
+                let data = std::task::ready!(relayed.poll_data(context));
+                Poll::Ready(data.map(|data| data.map(Frame::data)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_none(),
+            Self::Relayed(relayed) => relayed.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64))
+            }
+            Self::Relayed(relayed) => relayed.body.size_hint(),
+        }
+    }
+}
