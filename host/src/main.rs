@@ -177,6 +177,10 @@ fn report(generation: &Generation, config: &Path, out: &mut impl Write) -> io::R
             stages.join(", "),
             plugin.digest
         )?;
+        for grant in plugin.unasked() {
+            let name = &plugin.name;
+            writeln!(out, "plugin {name}: never asks for its grant \"{grant}\"")?;
+        }
     }
     for route in &generation.routes {
         let filters: Vec<_> = route

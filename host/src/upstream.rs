@@ -24,8 +24,7 @@ const IDLE_CONNECTION: Duration = Duration::from_secs(60);
 /// Makes the client that all upstream requests go through: it follows no
 /// redirects, keeps no cookies, and undoes compression.
 pub fn client() -> Result<reqwest::Client, reqwest::Error> {
-    // Fails only if one is installed already, which serves as well.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    install_cryptography();
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         // A proxy from the environment would see credentials that are bound to
@@ -36,6 +35,12 @@ pub fn client() -> Result<reqwest::Client, reqwest::Error> {
         .tcp_nodelay(true)
         .http1_title_case_headers()
         .build()
+}
+
+/// Names the provider of cryptography for all TLS of the process.
+pub(crate) fn install_cryptography() {
+    // Fails only if one is installed already, which serves as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 /// A request that is ready to be sent.

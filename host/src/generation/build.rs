@@ -12,12 +12,16 @@ use wasmtime::Engine;
 
 use super::{Adapter, Generation, Member, NamedCredential, Route};
 use crate::builtin;
+use crate::callout::Bound;
 use crate::manifest::{
-    Manifest, OutputTarget, PluginEntry, PluginName, Problem, Problems, RouteEntry, Source,
-    WithoutCredential,
+    Credential, Manifest, OutputTarget, PluginEntry, PluginName, Problem, Problems, RouteEntry,
+    Source, WithoutCredential,
 };
-use crate::plugin::{Code, Grant, LoadError, OnFailure, Output, Plugin, Stage, Terms};
+use crate::plugin::{
+    Capability, Code, Grant, LoadError, OnFailure, Output, Plugin, Stage, Terms, capabilities,
+};
 use crate::record::Logger;
+use crate::store::{Memory, Store};
 
 /// The largest component that is read, in bytes. Python's have 20 MiB.
 const MAX_COMPONENT: u64 = 256 << 20;
@@ -36,13 +40,15 @@ pub struct Compiler {
     compiled: Mutex<Vec<(Compilation, Code)>>,
 }
 
-/// What a compilation depends on: the component's digest, and its grants.
-type Compilation = (String, BTreeSet<Grant>);
+/// What a compilation depends on: the component's digest, and what is linked.
+type Compilation = (String, BTreeSet<Capability>);
 
 /// Makes generations one after another, and carries over what has not changed.
 pub struct Builder {
     compiler: Arc<Compiler>,
     kept: Mutex<Kept>,
+    /// What plugins keep, through all generations.
+    store: Arc<dyn Store>,
     running: mpsc::Sender<()>,
 }
 
@@ -60,6 +66,8 @@ struct Identity {
     name: String,
     digest: String,
     terms: String,
+    /// A credential that changes is another.
+    credentials: Vec<String>,
 }
 
 type Loaded = BTreeMap<String, Arc<Plugin>>;
@@ -89,7 +97,7 @@ impl Compiler {
         grants: &BTreeSet<Grant>,
         bytes: Vec<u8>,
     ) -> Result<Code, LoadError> {
-        let key = (digest.to_owned(), grants.clone());
+        let key = (digest.to_owned(), capabilities(grants));
         let _place = self.places.acquire().await;
         if let Some(code) = self.known(&key) {
             return Ok(code);
@@ -130,6 +138,7 @@ impl Builder {
         Self {
             compiler,
             kept: Mutex::default(),
+            store: Arc::new(Memory::default()),
             running,
         }
     }
@@ -189,7 +198,9 @@ impl Builder {
     }
 
     async fn load_all(&self, manifest: &Manifest, problems: &mut Problems) -> Loaded {
-        let loading = manifest.plugins.values().map(|entry| self.load(entry));
+        let credentials = &manifest.credentials;
+        let entries = manifest.plugins.values();
+        let loading = entries.map(|entry| self.load(entry, granted(entry, credentials)));
         let mut loaded = Loaded::new();
         for (entry, result) in manifest
             .plugins
@@ -206,7 +217,11 @@ impl Builder {
         loaded
     }
 
-    async fn load(&self, entry: &PluginEntry) -> Result<Arc<Plugin>, Vec<Problem>> {
+    async fn load(
+        &self,
+        entry: &PluginEntry,
+        credentials: BTreeMap<String, Bound>,
+    ) -> Result<Arc<Plugin>, Vec<Problem>> {
         let bytes = read(&entry.source).await.map_err(|message| {
             vec![Problem {
                 line: Some(entry.source_line),
@@ -222,6 +237,7 @@ impl Builder {
                 "{:?} {:?} {:?} {}",
                 entry.limits, entry.grants, entry.output, entry.config
             ),
+            credentials: credentials.values().map(Bound::identity).collect(),
         };
         let known = self.kept().plugins.get(&identity).and_then(Weak::upgrade);
         if let Some(plugin) = known {
@@ -243,6 +259,9 @@ impl Builder {
                     format!("plugin \"{}\": its output: {e}", entry.name),
                 )]
             })?,
+            grants: entry.grants.clone(),
+            credentials,
+            store: self.store.clone(),
         };
         let plugin = Plugin::load(code, digest, terms).await.map_err(failed)?;
         self.kept()
@@ -322,8 +341,27 @@ impl Builder {
 
 type Entries<'m> = (
     &'m BTreeMap<String, PluginEntry>,
-    &'m BTreeMap<String, crate::manifest::Credential>,
+    &'m BTreeMap<String, Credential>,
 );
+
+/// The credentials that a plugin may have placed in its own requests.
+fn granted(
+    entry: &PluginEntry,
+    credentials: &BTreeMap<String, Credential>,
+) -> BTreeMap<String, Bound> {
+    let named = entry.grants.iter().filter_map(|grant| match grant {
+        Grant::Secret(name) => Some((name, credentials.get(name)?)),
+        _ => None,
+    });
+    let bound = named.map(|(name, credential)| {
+        let bound = Bound {
+            secret: credential.secret.clone(),
+            hosts: credential.hosts.clone(),
+        };
+        (name.clone(), bound)
+    });
+    bound.collect()
+}
 
 fn adapter(route: &RouteEntry, entries: Entries, plugins: &Loaded) -> Option<Adapter> {
     let entry = entries.0.get(&route.provider.value)?;

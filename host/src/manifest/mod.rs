@@ -146,6 +146,7 @@ pub struct PluginEntry {
     /// The line of each pointer into the configuration.
     config_lines: Vec<(String, usize)>,
     pub grants: BTreeSet<Grant>,
+    pub grants_line: usize,
     pub limits: Limits,
     /// None takes the stage's default: bypass for loggers, else reject.
     pub on_failure: Option<OnFailure>,

@@ -107,8 +107,8 @@ impl Instance {
         if std::mem::replace(&mut self.failed, true) {
             return Err(CallError::Spent);
         }
-        self.store.data_mut().edits = 0;
         let time = self.plugin.limits.time;
+        self.store.data_mut().begin_call(time);
         let result = match tokio::time::timeout(time, call(&mut self.store)).await {
             Ok(Ok(result)) => Ok(result),
             Ok(Err(error)) => Err(broken(&self.store, &error)),

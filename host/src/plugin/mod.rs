@@ -2,6 +2,7 @@
 //!
 //! - `engine`: the process's engine and what every plugin is linked to
 //! - `state`, `host`, `output`: what one instance is given
+//! - `grants`: what a plugin may be given besides, and does with it
 //! - `call`: one instance, its limits, and how a call can end
 //! - `stages`: one method for each function of the contract
 //!
@@ -9,12 +10,13 @@
 
 mod call;
 mod engine;
+mod grants;
 mod host;
 mod output;
 mod stages;
 mod state;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,13 +28,18 @@ use wasmtime::component::{Component, InstancePre};
 pub use call::{CallError, Instance};
 use engine::linker;
 pub use engine::{MAX_MEMORY, engine, start_ticking};
+pub use grants::http::MAX_REQUESTS;
+pub use grants::key_value::{Opened, Seen};
+pub use grants::{Capability, Grant, NotAGrant, Refusal, capabilities};
 pub use output::Output;
 pub use stages::{Action, Decoder, Frame, Framing, Reply, Session, Step, UpstreamRequest, Verdict};
 pub use stages::{Credential, Denial, DenialKind, Entry, Outcome};
 pub use state::{ExchangeView, State};
 
 use crate::bindings::exports::palisade::plugin as exports;
+use crate::callout::{Bound, Callout, Reach};
 use crate::dialect::{self, Dialect};
+use crate::store::Store;
 
 /// The version of the contract that this host speaks.
 pub const CONTRACT: &str = "0.1.0";
@@ -46,6 +53,10 @@ pub struct Limits {
     pub memory: usize,
     /// What one call may return or write into a message, in bytes.
     pub output: usize,
+    /// Each body of a request that it makes, and of its answer, in bytes.
+    pub http_body: usize,
+    /// Requests that all its instances together make at a time.
+    pub http_requests: usize,
 }
 
 impl Default for Limits {
@@ -59,41 +70,13 @@ impl Default for Limits {
             // that while it is looked at.
             memory: 256 << 20,
             output: 32 << 20,
+            // A question to a service and its verdict have a few KiB; a body is
+            // held whole, by each of up to eight requests of a call.
+            http_body: 1 << 20,
+            // Enough for some hundred exchanges a second at 50 ms a request,
+            // and no flood for whoever answers.
+            http_requests: 16,
         }
-    }
-}
-
-/// Something beyond the baseline that an operator can give a plugin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Grant {
-    /// `wasi:clocks`: what time it is.
-    Clocks,
-    /// `wasi:random`: random bytes. Seeds for hash tables need no grant.
-    Random,
-}
-
-impl Grant {
-    /// Every grant there is.
-    pub const ALL: [Self; 2] = [Self::Clocks, Self::Random];
-
-    /// The grant that an import needs; none if it is in the baseline or cannot
-    /// be granted.
-    fn for_import(import: &str) -> Option<Self> {
-        match import {
-            _ if import.starts_with("wasi:clocks/") => Some(Self::Clocks),
-            _ if import.starts_with("wasi:random/insecure-seed") => None,
-            _ if import.starts_with("wasi:random/") => Some(Self::Random),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Grant {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(match self {
-            Grant::Clocks => "clocks",
-            Grant::Random => "random",
-        })
     }
 }
 
@@ -107,7 +90,6 @@ pub enum OnFailure {
 }
 
 /// What an operator decides about a plugin, apart from its code.
-#[derive(Debug)]
 pub struct Terms {
     /// The name that the manifest gives it.
     pub name: String,
@@ -115,6 +97,11 @@ pub struct Terms {
     pub config: String,
     pub limits: Limits,
     pub output: Output,
+    pub grants: BTreeSet<Grant>,
+    /// The credentials that its grants name.
+    pub credentials: BTreeMap<String, Bound>,
+    /// Where the buckets are.
+    pub store: Arc<dyn Store>,
 }
 
 /// The stages that a component exports.
@@ -156,8 +143,8 @@ impl fmt::Display for Stage {
 pub enum LoadError {
     #[error("it is not a WebAssembly component: {0}")]
     NotAComponent(String),
-    #[error("it imports {}", wanted(.0))]
-    Imports(Vec<(String, Option<Grant>)>),
+    #[error("it imports {0}")]
+    Imports(Refusal),
     #[error("it does not fit the contract palisade:plugin@{CONTRACT}: {0}")]
     Contract(String),
     #[error("it exports none of the stages of palisade:plugin@{CONTRACT}; its exports are: {0}")]
@@ -170,6 +157,8 @@ pub enum LoadError {
     Configuration(Vec<ConfigError>),
     #[error("it cannot be started: {0}")]
     Start(CallError),
+    #[error("it cannot be given HTTP: {0}")]
+    Callout(String),
 }
 
 /// What a plugin says of its configuration.
@@ -206,13 +195,18 @@ impl Code {
         grants: &BTreeSet<Grant>,
         bytes: &[u8],
     ) -> Result<Self, LoadError> {
-        let linker = linker(engine, grants).map_err(|e| LoadError::Contract(format!("{e:#}")))?;
+        let linker = linker(engine, &capabilities(grants))
+            .map_err(|e| LoadError::Contract(format!("{e:#}")))?;
         let component = Component::from_binary(engine, bytes)
             .map_err(|e| LoadError::NotAComponent(format!("{e:#}")))?;
         let imports = imports(engine, &component);
-        let pre = linker
-            .instantiate_pre(&component)
-            .map_err(|e| unlinked(&imports, grants, &format!("{e:#}")))?;
+        let pre = linker.instantiate_pre(&component).map_err(|e| {
+            match Refusal::of(&imports, grants, bytes) {
+                Some(refusal) => LoadError::Imports(refusal),
+                // An import that is there, and has another type.
+                None => LoadError::Contract(format!("{e:#}")),
+            }
+        })?;
         let stages = Stages::of(&pre).map_err(|e| LoadError::Contract(format!("{e:#}")))?;
         if stages.names().is_empty() {
             return Err(without_stage(engine, &component));
@@ -234,6 +228,10 @@ pub struct Plugin {
     code: Code,
     config: String,
     output: Output,
+    grants: BTreeSet<Grant>,
+    /// None if it is granted no origin.
+    callout: Option<Callout>,
+    store: Arc<dyn Store>,
     /// Dialects besides the hub that an adapter takes.
     dialects: Vec<&'static dyn Dialect>,
 }
@@ -259,7 +257,11 @@ impl Plugin {
             config,
             limits,
             output,
+            grants,
+            credentials,
+            store,
         } = terms;
+        let callout = callout(&grants, credentials, &limits)?;
         let mut plugin = Self {
             name,
             digest,
@@ -267,6 +269,9 @@ impl Plugin {
             code,
             config,
             output,
+            grants,
+            callout,
+            store,
             dialects: Vec::new(),
         };
         if plugin.serves(Stage::Provider) {
@@ -300,6 +305,22 @@ impl Plugin {
         &self.code.imports
     }
 
+    /// What the manifest grants it.
+    pub fn grants(&self) -> &BTreeSet<Grant> {
+        &self.grants
+    }
+
+    /// Grants that it never asks for.
+    pub fn unasked(&self) -> impl Iterator<Item = &Grant> {
+        let imports = self.code.imports.iter();
+        let asked: BTreeSet<_> = imports
+            .filter_map(|import| Capability::for_import(import))
+            .collect();
+        self.grants
+            .iter()
+            .filter(move |grant| !asked.contains(&grant.capability()))
+    }
+
     /// Whether the adapter takes requests of a dialect as they are. The hub is
     /// taken by every adapter.
     pub fn takes(&self, dialect: &dyn Dialect) -> bool {
@@ -309,6 +330,32 @@ impl Plugin {
                 .iter()
                 .any(|taken| taken.name() == dialect.name())
     }
+}
+
+/// The way out that grants open; none if they open none.
+fn callout(
+    grants: &BTreeSet<Grant>,
+    credentials: BTreeMap<String, Bound>,
+    limits: &Limits,
+) -> Result<Option<Callout>, LoadError> {
+    let mut reach = Reach {
+        credentials,
+        max_requests: limits.http_requests,
+        max_body: limits.http_body,
+        ..Reach::default()
+    };
+    for grant in grants {
+        match grant {
+            Grant::Http(origin) => reach.origins.push(origin.clone()),
+            Grant::Private(net) => reach.private.push(*net),
+            _ => {}
+        }
+    }
+    if reach.origins.is_empty() {
+        return Ok(None);
+    }
+    let made = Callout::new(reach).map_err(|e| LoadError::Callout(e.to_string()))?;
+    Ok(Some(made))
 }
 
 impl From<CallError> for LoadError {
@@ -396,49 +443,3 @@ fn without_stage(engine: &Engine, component: &Component) -> LoadError {
         _ => LoadError::NoStage(names.join(", ")),
     }
 }
-
-/// Tells imports that are not provided from one that has the wrong type.
-fn unlinked(imports: &BTreeSet<String>, grants: &BTreeSet<Grant>, reason: &str) -> LoadError {
-    let missing = imports.iter().filter_map(|import| {
-        let grant = Grant::for_import(import);
-        let given = match grant {
-            Some(grant) => grants.contains(&grant),
-            None => BASELINE.iter().any(|prefix| import.starts_with(prefix)),
-        };
-        (!given).then(|| (import.clone(), grant))
-    });
-    let mut missing: Vec<_> = missing.collect();
-    // What cannot be had comes first: granting the rest would be in vain.
-    missing.sort_by_key(|(_, grant)| *grant);
-    if missing.is_empty() {
-        LoadError::Contract(reason.to_owned())
-    } else {
-        LoadError::Imports(missing)
-    }
-}
-
-fn wanted(missing: &[(String, Option<Grant>)]) -> String {
-    let each = missing.iter().map(|(import, grant)| match grant {
-        Some(grant) => format!("\"{import}\", which needs the grant \"{grant}\""),
-        None => format!("\"{import}\", which no plugin is given"),
-    });
-    let mut text = each.collect::<Vec<_>>().join(", ");
-    let grants: BTreeSet<_> = missing.iter().filter_map(|(_, grant)| *grant).collect();
-    if missing.iter().all(|(_, grant)| grant.is_some()) {
-        let names: Vec<_> = grants.iter().map(|grant| format!("\"{grant}\"")).collect();
-        text.push_str(&format!(
-            "; write `grants = [{}]` in its manifest entry",
-            names.join(", ")
-        ));
-    }
-    text
-}
-
-/// What every plugin is linked to, by the beginning of its name.
-const BASELINE: [&str; 5] = [
-    "palisade:plugin/",
-    "wasi:io/",
-    "wasi:cli/",
-    "wasi:filesystem/",
-    "wasi:random/insecure-seed",
-];

@@ -3,15 +3,19 @@
 //! and gone with it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use wasmtime::component::ResourceTable;
 use wasmtime::{ResourceLimiter, format_err};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 use wasmtime_wasi_io::IoView;
 
 use super::Plugin;
+use super::grants::http::Http;
 use super::output::{GuestOutput, Stream};
 use crate::message::Exchange;
+use crate::store::Memory;
 
 /// The most handles that a plugin can hold at a time. A well-behaved one holds
 /// a handful; the bound is what a leak meets.
@@ -31,6 +35,11 @@ pub struct State {
     pub(super) edits: u32,
     /// Made on first use: most calls never touch WASI.
     wasi: Option<WasiCtx>,
+    http: Http,
+    /// The instance is only being tried: what it calls must have no effect.
+    pub(super) rehearsal: bool,
+    /// The buckets of a rehearsal.
+    pub(super) scratch: Option<Memory>,
     pub(super) limiter: Limiter,
 }
 
@@ -43,13 +52,22 @@ impl State {
             denied: false,
         };
         Self {
+            http: Http::new(plugin.clone()),
             plugin,
             table,
             exchange: None,
             edits: 0,
             wasi: None,
+            rehearsal: false,
+            scratch: None,
             limiter,
         }
+    }
+
+    /// A call begins, which has this much time.
+    pub(super) fn begin_call(&mut self, time: Duration) {
+        self.edits = 0;
+        self.http.begin_call(time);
     }
 
     /// The exchange of the call under way.
@@ -79,6 +97,17 @@ impl WasiView for State {
         });
         WasiCtxView {
             ctx,
+            table: &mut self.table,
+        }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        self.http.hooks.rehearsal = self.rehearsal;
+        WasiHttpCtxView {
+            ctx: &mut self.http.ctx,
+            hooks: &mut self.http.hooks,
             table: &mut self.table,
         }
     }

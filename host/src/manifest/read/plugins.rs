@@ -8,6 +8,9 @@ use crate::manifest::reader::Fields;
 use crate::manifest::{OutputTarget, PluginEntry, Source};
 use crate::plugin::{Grant, Limits, MAX_MEMORY, OnFailure};
 
+/// The largest `http-body`: bodies are held whole, several at a time.
+const MAX_HTTP_BODY: usize = 64 << 20;
+
 pub(super) fn plugin(name: String, fields: Fields, directory: &Path) -> Option<PluginEntry> {
     let source = fields.required("source");
     let (config, config_lines) = fields.json("config").unwrap_or_default();
@@ -27,6 +30,7 @@ pub(super) fn plugin(name: String, fields: Fields, directory: &Path) -> Option<P
         config,
         config_lines,
         grants: grants(&fields),
+        grants_line: fields.line_of("grants"),
         limits: limits(&fields),
         on_failure: choice(
             &fields,
@@ -45,25 +49,14 @@ pub(super) fn plugin(name: String, fields: Fields, directory: &Path) -> Option<P
 
 fn grants(fields: &Fields) -> BTreeSet<Grant> {
     let asked = fields.strings("grants").into_iter();
-    let known = asked.filter_map(|at| {
-        let grant = Grant::ALL
-            .into_iter()
-            .find(|grant| grant.to_string() == at.value);
-        if grant.is_none() {
-            let all: Vec<_> = Grant::ALL
-                .iter()
-                .map(|grant| format!("\"{grant}\""))
-                .collect();
-            let hint = format!("there are {}", all.join(", "));
-            fields.problem(
-                at.line,
-                format!("there is no grant \"{}\"", at.value),
-                Some(&hint),
-            );
+    let read = asked.filter_map(|at| match at.value.parse::<Grant>() {
+        Ok(grant) => Some(grant),
+        Err(wrong) => {
+            fields.problem(at.line, wrong.message, Some(&wrong.hint));
+            None
         }
-        grant
     });
-    known.collect()
+    read.collect()
 }
 
 fn limits(fields: &Fields) -> Limits {
@@ -83,10 +76,19 @@ fn limits(fields: &Fields) -> Limits {
             Some("it is at least 1MiB and at most 1GiB"),
         );
     }
+    let http_body = fields.size("http-body");
+    if let Some(at) = http_body.as_ref().filter(|at| at.value > MAX_HTTP_BODY) {
+        let message = format!("`http-body` is {} bytes", at.value);
+        fields.problem(at.line, message, Some("it is at most 64MiB"));
+    }
     let limits = Limits {
         time: fields.duration("time").unwrap_or(default.time),
         memory: memory.map_or(default.memory, |at| at.value),
         output: fields.size("output").map_or(default.output, |at| at.value),
+        http_body: http_body.map_or(default.http_body, |at| at.value),
+        http_requests: fields
+            .count("http-requests")
+            .map_or(default.http_requests, |n| n as usize),
     };
     fields.done();
     limits

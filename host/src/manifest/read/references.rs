@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::manifest::reader::{At, Fields, nearest};
 use crate::manifest::{Credential, Manifest, PluginEntry};
+use crate::plugin::Grant;
 
 /// Checks every name that refers to another table, and what belongs together.
 pub(super) fn references(root: &Fields, manifest: &Manifest) {
@@ -37,6 +38,15 @@ pub(super) fn references(root: &Fields, manifest: &Manifest) {
         }
     }
     for plugin in manifest.plugins.values() {
+        for grant in &plugin.grants {
+            if let Grant::Secret(name) = grant {
+                let at = At {
+                    value: name.clone(),
+                    line: plugin.grants_line,
+                };
+                refer(root, "credential", &at, manifest.credentials.keys());
+            }
+        }
         let Some(name) = &plugin.credential else {
             continue;
         };
