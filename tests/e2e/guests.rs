@@ -60,6 +60,21 @@ async fn answering_filter() {
     assert_eq!(got.status, 500, "{}", got.text);
 }
 
+/// What it can be granted is tested in `grants`.
+#[tokio::test(flavor = "multi_thread")]
+async fn caller() {
+    let palisade = with("caller", "grants = [\"http:api.example\"]").await;
+    let got = post_json(&palisade.url, CHAT, &chat("m", "x")).await;
+    assert_eq!(got.status, 200, "{}", got.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keeper() {
+    let palisade = with("keeper", "grants = [\"keyvalue:a\"]").await;
+    let got = post_json(&palisade.url, CHAT, &chat("m", "x")).await;
+    assert_eq!(got.status, 200, "{}", got.text);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn editor() {
     let config = r#"config = { steps = [

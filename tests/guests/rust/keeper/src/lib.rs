@@ -68,7 +68,9 @@ enum What {
     SetBytes(String, usize),
     Delete(String),
     Exists(String),
-    List(Option<String>),
+    List {
+        cursor: Option<String>,
+    },
     Increment(String, i64),
     /// Replaces a value by another if it is still what is seen; if it is
     /// `disturbed`, something else is set in between.
@@ -90,7 +92,7 @@ impl Step {
             What::SetBytes(key, bytes) => json!(bucket.set(key, &vec![b'x'; *bytes])?),
             What::Delete(key) => json!(bucket.delete(key)?),
             What::Exists(key) => json!(bucket.exists(key)?),
-            What::List(cursor) => {
+            What::List { cursor } => {
                 let page = bucket.list_keys(cursor.as_deref())?;
                 json!({ "keys": page.keys, "cursor": page.cursor })
             }
