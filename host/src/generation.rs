@@ -17,6 +17,7 @@ use crate::manifest::{ClientKey, Match, Server};
 use crate::plugin::{OnFailure, Plugin};
 use crate::record::Logger;
 use crate::secret::Secret;
+use crate::veil::Veil;
 
 /// See the module.
 pub struct Generation {
@@ -64,6 +65,8 @@ pub struct NamedCredential {
     /// Where it should have come from, for the message that it is missing.
     pub source: String,
     pub secret: Option<Secret>,
+    /// Covers it in what comes back; none if it is not there, or too short.
+    pub veil: Option<Veil>,
 }
 
 /// A route that is ready to serve.

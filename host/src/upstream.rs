@@ -14,6 +14,7 @@ use crate::failure::{Failure, Kind};
 use crate::generation::{Adapter, NamedCredential};
 use crate::message::plugin_header;
 use crate::plugin::{Credential, UpstreamRequest};
+use crate::veil::Veil;
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -49,6 +50,8 @@ pub struct Outgoing {
     url: Url,
     headers: HeaderMap,
     body: Bytes,
+    /// Covers the credential that was placed in what comes back.
+    veil: Option<Veil>,
 }
 
 impl Outgoing {
@@ -102,7 +105,7 @@ impl Outgoing {
                 headers.append(header, value);
             }
         }
-        place(
+        let veil = place(
             &request.credential,
             adapter.credential.as_ref(),
             &mut headers,
@@ -113,6 +116,7 @@ impl Outgoing {
             url,
             headers,
             body,
+            veil,
         })
     }
 
@@ -143,7 +147,7 @@ impl Outgoing {
                 return Err(Failure::new(Kind::UpstreamTimeout, message));
             }
         };
-        Ok(Incoming::of(host, response))
+        Ok(Incoming::of(host, response, self.veil))
     }
 }
 
@@ -206,13 +210,13 @@ fn place(
     credential: Option<&NamedCredential>,
     headers: &mut HeaderMap,
     url: &mut Url,
-) -> Result<(), Failure> {
+) -> Result<Option<Veil>, Failure> {
     if matches!(wanted, Credential::None) {
-        return Ok(());
+        return Ok(None);
     }
     // A server of one's own may want none.
     let Some(credential) = credential else {
-        return Ok(());
+        return Ok(None);
     };
     let Some(secret) = &credential.secret else {
         let NamedCredential { name, source, .. } = credential;
@@ -232,7 +236,7 @@ fn place(
         )
     };
     let (header, value) = match wanted {
-        Credential::None => return Ok(()),
+        Credential::None => return Ok(None),
         Credential::Bearer => (AUTHORIZATION, format!("Bearer {}", secret.expose())),
         Credential::Header(name) => {
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unusable())?;
@@ -241,7 +245,7 @@ fn place(
         Credential::Query(parameter) => {
             url.query_pairs_mut()
                 .append_pair(parameter, secret.expose());
-            return Ok(());
+            return Ok(credential.veil.clone());
         }
         Credential::Signature(scheme) => {
             return Err(unusable().with_detail(format!("signature scheme {scheme:?} is not known")));
@@ -250,7 +254,7 @@ fn place(
     let mut value = HeaderValue::from_str(&value).map_err(|_| unusable())?;
     value.set_sensitive(true);
     headers.insert(header, value);
-    Ok(())
+    Ok(credential.veil.clone())
 }
 
 /// What reqwest says with all its causes, without the URL, whose query may
@@ -292,6 +296,7 @@ pub struct Incoming {
     /// compressed.
     pub length: Option<u64>,
     body: Chunks,
+    veil: Option<Veil>,
 }
 
 /// What the upstream says is for its own connection (RFC 9110, section 7.6.1).
@@ -325,12 +330,17 @@ const NOT_FOR_CLIENTS: [&str; 14] = [
 ];
 
 impl Incoming {
-    fn of(host: String, response: reqwest::Response) -> Self {
-        let (status, headers) = (response.status(), response.headers().clone());
+    fn of(host: String, response: reqwest::Response, veil: Option<Veil>) -> Self {
+        let (status, mut headers) = (response.status(), response.headers().clone());
+        if let Some(veil) = &veil {
+            veil.headers(&mut headers);
+        }
         let length = response.content_length();
         let chunks = response.bytes_stream().map(|chunk| chunk.map_err(cause));
+        let chunks = chunks.fuse();
         Self {
             length,
+            veil,
             ..Self::new(host, status, headers, Box::pin(chunks))
         }
     }
@@ -349,11 +359,29 @@ impl Incoming {
             headers,
             length: None,
             body,
+            veil: None,
         }
     }
 
     /// The next piece of the body; none when it is over.
     pub async fn chunk(&mut self, idle: Duration) -> Result<Option<Bytes>, Failure> {
+        loop {
+            let piece = self.piece(idle).await?;
+            let Some(veil) = &mut self.veil else {
+                return Ok(piece);
+            };
+            let Some(piece) = piece else {
+                return Ok(Some(veil.rest()).filter(|rest| !rest.is_empty()));
+            };
+            let shown = veil.pass(piece);
+            // What may be the beginning of the credential waits for the rest.
+            if !shown.is_empty() {
+                return Ok(Some(shown));
+            }
+        }
+    }
+
+    async fn piece(&mut self, idle: Duration) -> Result<Option<Bytes>, Failure> {
         match tokio::time::timeout(idle, self.body.next()).await {
             Ok(Some(Ok(bytes))) => Ok(Some(bytes)),
             Ok(None) => Ok(None),

@@ -8,6 +8,9 @@
 //! is a net beneath servers that err, and no defence against one that means to
 //! give the secret away: such a server has it already.
 
+use std::fmt;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use form_urlencoded::byte_serialize;
 use http::{HeaderMap, HeaderValue};
@@ -21,9 +24,10 @@ use crate::secret::Secret;
 const SHORTEST: usize = 16;
 
 /// See the module.
+#[derive(Clone)]
 pub struct Veil {
     /// The secret in each of its forms.
-    forms: Vec<Finder<'static>>,
+    forms: Arc<[Finder<'static>]>,
     /// The end of what came last, which may be the beginning of the secret.
     held: Vec<u8>,
 }
@@ -83,13 +87,19 @@ impl Veil {
     /// The bytes with the secret covered; none if it is not there.
     fn covered(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         let mut covered: Option<Vec<u8>> = None;
-        for form in &self.forms {
+        for form in self.forms.iter() {
             for at in form.find_iter(bytes) {
                 let bytes = covered.get_or_insert_with(|| bytes.to_vec());
                 bytes[at..at + form.needle().len()].fill(b'*');
             }
         }
         covered
+    }
+}
+
+impl fmt::Debug for Veil {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("[veil]")
     }
 }
 

@@ -140,6 +140,14 @@ async fn guard() {
     assert!(got.text.contains("a[redacted]b"), "{}", got.text);
 }
 
+/// What it may not find out is tested in `canary`.
+#[tokio::test(flavor = "multi_thread")]
+async fn spy() {
+    let palisade = with("spy", "").await;
+    let got = post_json(&palisade.url, CHAT, &chat("m", "x")).await;
+    assert_eq!(got.status, 200, "{}", got.text);
+}
+
 async fn refused(name: &str) -> String {
     let file = guest(name).display().to_string();
     let problems = Palisade::problems(&manifest(&file, ""), &[]).await;

@@ -7,6 +7,7 @@
 )]
 
 mod bytes;
+mod canary;
 mod client;
 mod connections;
 mod corpus;

@@ -22,6 +22,7 @@ use crate::plugin::{
 };
 use crate::record::Logger;
 use crate::store::{Memory, Store};
+use crate::veil::Veil;
 
 /// The largest component that is read, in bytes. Python's have 20 MiB.
 const MAX_COMPONENT: u64 = 256 << 20;
@@ -371,6 +372,7 @@ fn adapter(route: &RouteEntry, entries: Entries, plugins: &Loaded) -> Option<Ada
             name: name.clone(),
             source: credential.source.to_string(),
             secret: credential.secret.clone(),
+            veil: credential.secret.as_ref().and_then(Veil::over),
         })
     });
     let plugin = plugins.get(&route.provider.value)?.clone();
