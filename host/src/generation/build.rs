@@ -201,7 +201,7 @@ impl Builder {
     async fn load_all(&self, manifest: &Manifest, problems: &mut Problems) -> Loaded {
         let credentials = &manifest.credentials;
         let entries = manifest.plugins.values();
-        let loading = entries.map(|entry| self.load(entry, granted(entry, credentials)));
+        let loading = entries.map(|entry| self.load(entry, entry.secrets(credentials)));
         let mut loaded = Loaded::new();
         for (entry, result) in manifest
             .plugins
@@ -344,25 +344,6 @@ type Entries<'m> = (
     &'m BTreeMap<String, PluginEntry>,
     &'m BTreeMap<String, Credential>,
 );
-
-/// The credentials that a plugin may have placed in its own requests.
-fn granted(
-    entry: &PluginEntry,
-    credentials: &BTreeMap<String, Credential>,
-) -> BTreeMap<String, Bound> {
-    let named = entry.grants.iter().filter_map(|grant| match grant {
-        Grant::Secret(name) => Some((name, credentials.get(name)?)),
-        _ => None,
-    });
-    let bound = named.map(|(name, credential)| {
-        let bound = Bound {
-            secret: credential.secret.clone(),
-            hosts: credential.hosts.clone(),
-        };
-        (name.clone(), bound)
-    });
-    bound.collect()
-}
 
 fn adapter(route: &RouteEntry, entries: Entries, plugins: &Loaded) -> Option<Adapter> {
     let entry = entries.0.get(&route.provider.value)?;

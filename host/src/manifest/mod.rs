@@ -21,6 +21,7 @@ use http::HeaderName;
 pub use environment::{Environment, SecretSource};
 pub use problem::{Problem, Problems};
 
+use crate::callout::Bound;
 use crate::plugin::{Grant, Limits, OnFailure};
 use crate::secret::Secret;
 
@@ -158,6 +159,22 @@ pub struct PluginEntry {
 }
 
 impl PluginEntry {
+    /// The credentials that may be placed in the plugin's own requests.
+    pub fn secrets(&self, credentials: &BTreeMap<String, Credential>) -> BTreeMap<String, Bound> {
+        let named = self.grants.iter().filter_map(|grant| match grant {
+            Grant::Secret(name) => Some((name, credentials.get(name)?)),
+            _ => None,
+        });
+        let bound = named.map(|(name, credential)| {
+            let bound = Bound {
+                secret: credential.secret.clone(),
+                hosts: credential.hosts.clone(),
+            };
+            (name.clone(), bound)
+        });
+        bound.collect()
+    }
+
     /// The line of what a pointer into the configuration names, or of the
     /// nearest thing around it.
     pub fn config_line(&self, pointer: &str) -> usize {
