@@ -34,7 +34,7 @@ wasmtime::component::bindgen!({
 /// What plugins may be granted and the contract does not name: `wasi:keyvalue`.
 pub mod key_value {
     wasmtime::component::bindgen!({
-        path: "../wit/0.1.0/deps/keyvalue",
+        path: "../wit/keyvalue",
         inline: "
             package palisade:host;
 

@@ -12,13 +12,14 @@
 //! * `then-trap`: whether the call ends with a panic.
 
 wit_bindgen::generate!({
-    path: "../../../../wit/0.1.0",
+    path: ["../../../../wit/0.1.0", "../../../../wit/keyvalue"],
     inline: "
         package guest:keeper;
         world guest {
             include palisade:plugin/security-filter@0.1.0;
             include palisade:plugin/configurable@0.1.0;
-            include palisade:plugin/stateful@0.1.0;
+            import wasi:keyvalue/store@0.2.0-draft2;
+            import wasi:keyvalue/atomics@0.2.0-draft2;
         }
     ",
     world: "guest:keeper/guest",
