@@ -5,9 +5,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use palisade::gateway::Gateway;
-use palisade::generation::{Builder, Compiler, Generation};
+use palisade::generation::{Builder, Generation};
 use palisade::manifest::{Environment, Manifest, Problems};
-use palisade::plugin;
+use palisade::plugin::{Cache, Engines, Loader};
 use palisade::reload::{self, Reloader};
 use palisade::server::{self, Drained};
 use serde_json::Value;
@@ -15,15 +15,16 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-/// One engine and one cache of compiled plugins serve all tests of a process.
-fn compiler() -> Arc<Compiler> {
-    static COMPILER: OnceLock<Arc<Compiler>> = OnceLock::new();
+/// One loader serves all tests of a process, and keeps what it compiles for the
+/// next.
+fn loader() -> Arc<Loader> {
+    static LOADER: OnceLock<Arc<Loader>> = OnceLock::new();
     let make = || {
-        let engine = plugin::engine(1024).expect("an engine");
-        plugin::start_ticking(&engine).expect("a thread for the epoch");
-        Compiler::new(engine)
+        let engines = Engines::new(1024).expect("engines");
+        let cache = Cache::open(&crate::cache()).expect("a cache");
+        Loader::new(engines, Some(cache))
     };
-    COMPILER.get_or_init(make).clone()
+    LOADER.get_or_init(make).clone()
 }
 
 /// A running gateway, stopped when it is dropped.
@@ -55,7 +56,7 @@ impl Palisade {
         std::fs::write(&file, &text).expect("the manifest to be written");
         let (manifest, start) = reload::load(&file).unwrap_or_else(|problems| panic!("{problems}"));
         let (running, _) = mpsc::channel(1);
-        let builder = Builder::new(compiler(), running);
+        let builder = Builder::new(loader(), running);
         let generation = builder
             .build(manifest)
             .await
@@ -92,10 +93,7 @@ impl Palisade {
             Err(problems) => return Some(problems),
         };
         let (running, _ended) = mpsc::channel(1);
-        Builder::new(compiler(), running)
-            .build(manifest)
-            .await
-            .err()
+        Builder::new(loader(), running).build(manifest).await.err()
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

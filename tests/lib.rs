@@ -41,6 +41,11 @@ pub fn corpus() -> Option<PathBuf> {
     path.is_dir().then_some(path)
 }
 
+/// Where tests keep compiled plugins.
+pub fn cache() -> PathBuf {
+    Path::new(FOREIGN).with_file_name("plugin-cache")
+}
+
 /// The transcripts of this repository.
 pub fn transcripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("transcripts")

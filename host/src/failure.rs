@@ -146,13 +146,29 @@ impl Failure {
     /// A plugin that failed, where the exchange must not go on without it. The
     /// client learns which plugin, the operator why.
     pub fn plugin(name: &str, stage: &str, error: &CallError) -> Self {
-        if matches!(error, CallError::Exhausted) {
-            return Self::overloaded("the gateway is busy: all plugin instances are in use");
+        match error {
+            CallError::Exhausted => {
+                return Self::overloaded("the gateway is busy: all plugin instances are in use");
+            }
+            CallError::Spared(wait) => {
+                let message =
+                    format!("plugin \"{name}\" ({stage}) fails, and is left alone for now");
+                let wait = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX);
+                return Self {
+                    retry_after: Some(wait.max(1)),
+                    ..Self::overloaded(message)
+                }
+                .with_detail(error.to_string());
+            }
+            CallError::Disabled => {
+                return Self::overloaded(format!("plugin \"{name}\" ({stage}) is disabled"));
+            }
+            _ => {}
         }
         let summary = match error {
             CallError::Problem { .. } => "reported a problem".to_owned(),
-            CallError::Trap(_) => "trapped".to_owned(),
-            CallError::Deadline(_) | CallError::Memory(_) => error.to_string(),
+            CallError::Trap { .. } => "trapped".to_owned(),
+            CallError::Deadline(_) | CallError::Cpu(_) | CallError::Limit(_) => error.to_string(),
             _ => "failed".to_owned(),
         };
         Self::new(

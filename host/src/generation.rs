@@ -11,7 +11,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use reqwest::Url;
 
-pub use build::{Builder, Compiler};
+pub use build::Builder;
 
 use crate::manifest::{ClientKey, Match, Server};
 use crate::plugin::{OnFailure, Plugin};

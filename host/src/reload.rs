@@ -227,6 +227,7 @@ impl Fixed {
                 ),
                 ("server.max-exchanges", a.max_exchanges != b.max_exchanges),
                 ("server.max-instances", a.max_instances != b.max_instances),
+                ("server.cache", a.cache != b.cache),
                 ("[log]", self.log != other.log),
             ]
         };

@@ -94,3 +94,16 @@ async fn no_increment_of_many_exchanges_is_lost() {
     }
     assert_eq!(kept(&palisade).await[0], 51);
 }
+
+/// A plugin is tried before it serves; what it does then is not done.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rehearsal_leaves_nothing_in_a_bucket() {
+    let steps = json!([{ "bucket": "mine", "increment": ["n", 1] }]);
+    let config = json!({ "steps": steps, "while-configured": true });
+    for (instances, first, second) in [("snapshot", 1, 2), ("fresh", 2, 4)] {
+        let lines = format!("{GRANTED}\ninstances = \"{instances}\"");
+        let palisade = with("keeper", config.clone(), &lines).await;
+        assert_eq!(kept(&palisade).await[0], first, "{instances}");
+        assert_eq!(kept(&palisade).await[0], second, "{instances}");
+    }
+}

@@ -394,6 +394,22 @@ async fn a_secret_goes_nowhere_else() {
     assert!(upstream.requests().is_empty());
 }
 
+/// A plugin is tried before it serves; what it asks then is not asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rehearsal_makes_no_request() {
+    let upstream = Capture::start(hello()).await;
+    let call = json!({ "url": upstream.url });
+    // It would be refused if a request of its `configure` had an answer.
+    let config = json!({ "calls": [call], "while-configured": true });
+    let palisade = with("caller", config, &origin(&upstream)).await;
+    assert_eq!(note(&palisade, "calls").await, json!([]));
+    // Nor is anything asked while it is shown samples.
+    let palisade = with("caller", json!({ "calls": [call] }), &origin(&upstream)).await;
+    assert!(upstream.requests().is_empty());
+    assert_eq!(note(&palisade, "calls").await[0]["body"], "hello");
+    assert_eq!(upstream.requests().len(), 1);
+}
+
 #[tokio::test]
 async fn what_is_not_granted_does_not_load() {
     for (name, says) in [

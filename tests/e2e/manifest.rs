@@ -57,7 +57,7 @@ name = "a"
         "4: `max-request-body` in [server] is string, not a size such as \"32MiB\" or a number of bytes",
         "5: `drain-timeout` in [server] is integer, not a time such as \"50ms\", \"30s\" or \"10m\"",
         "9: there is no grant \"clock\" (there are \"clocks\", \"random\", \"http:https://HOST\", \"private:NETWORK\", \"keyvalue:NAME\", \"secret:NAME\")",
-        "10: `memory` is 2147483648 bytes (it is at least 1MiB and at most 1GiB)",
+        "10: `memory` is 2147483648 (it is at least 1MiB and at most 1GiB)",
         "11: `on-failure` is \"ignore\" (write \"reject\" or \"bypass\")",
         "13: \"bad name\" is not a name: 1 to 64 letters, digits, \"-\", \"_\" or \".\"",
         "16: [plugins.openai] has no `source`",
@@ -102,7 +102,7 @@ provider = "echo"
     let origin = "(\"http:https://api.example.com\")";
     let name = "(1 to 64 letters, digits, \"-\", \"_\" or \".\")";
     let expected = [
-        "3: `http-body` is 1073741824 bytes (it is at most 64MiB)".to_owned(),
+        "3: `http-body` is 1073741824 (it is at most 64MiB)".to_owned(),
         "3: `http-requests` in [plugins.echo.limits] is integer, not a whole number from 1 to 4294967295".to_owned(),
         "4: there is no credential \"SET\"".to_owned(),
         format!("5: \"http:ftp://x\" is not a grant: scheme \"ftp\" is not https or http {origin}"),

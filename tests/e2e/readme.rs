@@ -94,8 +94,16 @@ fn cargo_run_runs_palisade() {
 
 /// The keys that reading the manifest asks for, by the calls that ask.
 fn known_keys() -> BTreeSet<String> {
-    let source = read("host/src/manifest/read.rs");
-    let source: String = source.split_whitespace().collect();
+    let directory = shell::root().join("host/src/manifest/read");
+    let files = std::fs::read_dir(directory).expect("the manifest's reader");
+    let source: String = files
+        .filter_map(|file| std::fs::read_to_string(file.ok()?.path()).ok())
+        .flat_map(|text| {
+            text.split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
+        .collect();
     let calls = [
         ".string(",
         ".required(",
@@ -110,6 +118,10 @@ fn known_keys() -> BTreeSet<String> {
         "size(",
         "named(root,",
         "choice(&fields,",
+        "choice(fields,",
+        "string_is(",
+        "size(",
+        "count(",
     ];
     let asked = calls.iter().flat_map(|call| {
         let after = source.split(*call).skip(1);
@@ -199,6 +211,7 @@ fn assert_defaults(what: &str, told: &Manifest) {
         (&b.config, &b.grants, &b.limits, &b.output),
         "{what}"
     );
+    assert_eq!((a.breaker, a.instances), (b.breaker, b.instances), "{what}");
     let (a, b) = (&told.routes[0], &real.routes[0]);
     assert_eq!(
         (a.without_credential, a.first_byte_timeout, a.idle_timeout),
@@ -260,7 +273,14 @@ fn the_defaults_that_the_reference_shows_are_the_real_ones() {
             "settle",
         ]),
         &shown(&["format"]),
-        &shown(&["config", "grants", "limits", "output"]),
+        &shown(&[
+            "config",
+            "grants",
+            "limits",
+            "breaker",
+            "instances",
+            "output",
+        ]),
         &shown(&[
             "filters",
             "loggers",

@@ -2,13 +2,11 @@
 //! start each plugin once, and put the routes together. Everything that is
 //! wrong is reported at once, and nothing of the live generation is touched.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use sha2::{Digest, Sha256};
-use tokio::sync::{Semaphore, mpsc};
-use wasmtime::Engine;
+use tokio::sync::mpsc;
 
 use super::{Adapter, Generation, Member, NamedCredential, Route};
 use crate::builtin;
@@ -18,7 +16,8 @@ use crate::manifest::{
     Source, WithoutCredential,
 };
 use crate::plugin::{
-    Capability, Code, Grant, LoadError, OnFailure, Output, Plugin, Stage, Terms, capabilities,
+    Given, LoadError, Loader, LogRate, OnFailure, Output, Plugin, Source as PluginSource, Stage,
+    Terms,
 };
 use crate::record::Logger;
 use crate::store::{Memory, Store};
@@ -27,26 +26,9 @@ use crate::veil::Veil;
 /// The largest component that is read, in bytes. Python's have 20 MiB.
 const MAX_COMPONENT: u64 = 256 << 20;
 
-/// How many compiled components are kept, used or not: going back to an
-/// earlier file is then free. One takes about as much memory as its code.
-const MAX_COMPILED: usize = 64;
-
-/// Compiles components, each only once.
-pub struct Compiler {
-    engine: Engine,
-    /// Compilations at a time.
-    places: Semaphore,
-    serving: Once,
-    /// The most recently used one last.
-    compiled: Mutex<Vec<(Compilation, Code)>>,
-}
-
-/// What a compilation depends on: the component's digest, and what is linked.
-type Compilation = (String, BTreeSet<Capability>);
-
 /// Makes generations one after another, and carries over what has not changed.
 pub struct Builder {
-    compiler: Arc<Compiler>,
+    loader: Arc<Loader>,
     kept: Mutex<Kept>,
     /// What plugins keep, through all generations.
     store: Arc<dyn Store>,
@@ -73,71 +55,12 @@ struct Identity {
 
 type Loaded = BTreeMap<String, Arc<Plugin>>;
 
-impl Compiler {
-    pub fn new(engine: Engine) -> Arc<Self> {
-        let (engine, places) = (engine, Semaphore::new(cores()));
-        Arc::new(Self {
-            engine,
-            places,
-            serving: Once::new(),
-            compiled: Mutex::default(),
-        })
-    }
-
-    /// The first generation is made: from now on compilations leave half of
-    /// the cores to traffic.
-    fn make_room(&self) {
-        self.serving.call_once(|| {
-            self.places.forget_permits(cores() - (cores() / 2).max(1));
-        });
-    }
-
-    async fn compile(
-        &self,
-        digest: &str,
-        grants: &BTreeSet<Grant>,
-        bytes: Vec<u8>,
-    ) -> Result<Code, LoadError> {
-        let key = (digest.to_owned(), capabilities(grants));
-        let _place = self.places.acquire().await;
-        if let Some(code) = self.known(&key) {
-            return Ok(code);
-        }
-        let engine = self.engine.clone();
-        let grants = grants.clone();
-        let compiling =
-            tokio::task::spawn_blocking(move || Code::compile(&engine, &grants, &bytes));
-        let code = compiling
-            .await
-            .unwrap_or_else(|e| Err(LoadError::NotAComponent(e.to_string())))?;
-        let mut compiled = self.compiled();
-        if compiled.len() >= MAX_COMPILED {
-            compiled.remove(0);
-        }
-        compiled.push((key, code.clone()));
-        Ok(code)
-    }
-
-    fn known(&self, key: &Compilation) -> Option<Code> {
-        let mut compiled = self.compiled();
-        let at = compiled.iter().position(|(known, _)| known == key)?;
-        let entry = compiled.remove(at);
-        let code = entry.1.clone();
-        compiled.push(entry);
-        Some(code)
-    }
-
-    fn compiled(&self) -> std::sync::MutexGuard<'_, Vec<(Compilation, Code)>> {
-        self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Builder {
     /// `running` is held by every logger's task until it has written its last
     /// record, and by every plugin's output until it has written its last byte.
-    pub fn new(compiler: Arc<Compiler>, running: mpsc::Sender<()>) -> Self {
+    pub fn new(loader: Arc<Loader>, running: mpsc::Sender<()>) -> Self {
         Self {
-            compiler,
+            loader,
             kept: Mutex::default(),
             store: Arc::new(Memory::default()),
             running,
@@ -178,7 +101,7 @@ impl Builder {
             problems.list.sort_by_key(|problem| problem.line);
             return Err(problems);
         }
-        self.compiler.make_room();
+        self.loader.make_room();
         let mut kept = self.kept();
         kept.number += 1;
         let number = kept.number;
@@ -230,13 +153,18 @@ impl Builder {
                 hint: hint(&entry.source),
             }]
         })?;
-        let digest = hex(&Sha256::digest(&bytes));
+        let source = PluginSource::new(bytes);
         let identity = Identity {
             name: entry.name.clone(),
-            digest: digest.clone(),
+            digest: source.digest.clone(),
             terms: format!(
-                "{:?} {:?} {:?} {}",
-                entry.limits, entry.grants, entry.output, entry.config
+                "{:?} {:?} {:?} {:?} {:?} {}",
+                entry.limits,
+                entry.breaker,
+                entry.instances,
+                entry.grants,
+                entry.output,
+                entry.config
             ),
             credentials: credentials.values().map(Bound::identity).collect(),
         };
@@ -245,26 +173,25 @@ impl Builder {
             return Ok(plugin);
         }
         let failed = |error: LoadError| unloadable(entry, &error);
-        let code = self
-            .compiler
-            .compile(&digest, &entry.grants, bytes)
-            .await
-            .map_err(failed)?;
+        let (grants, store) = (entry.grants.clone(), self.store.clone());
+        let given = Given::new(grants, credentials, &entry.limits, store)
+            .map_err(|e| vec![problem(entry.grants_line, e)])?;
         let terms = Terms {
             name: entry.name.clone(),
             config: entry.config.clone(),
             limits: entry.limits,
+            breaker: entry.breaker,
+            instances: entry.instances,
+            log_rate: LogRate::default(),
             output: output(&entry.output, &self.running).map_err(|e| {
                 vec![problem(
                     entry.line,
                     format!("plugin \"{}\": its output: {e}", entry.name),
                 )]
             })?,
-            grants: entry.grants.clone(),
-            credentials,
-            store: self.store.clone(),
+            given,
         };
-        let plugin = Plugin::load(code, digest, terms).await.map_err(failed)?;
+        let plugin = self.loader.load(source, terms).await.map_err(failed)?;
         self.kept()
             .plugins
             .insert(identity, Arc::downgrade(&plugin));
@@ -364,10 +291,6 @@ fn adapter(route: &RouteEntry, entries: Entries, plugins: &Loaded) -> Option<Ada
     })
 }
 
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
 fn all_loggers(routes: &[Route]) -> Vec<Arc<Logger>> {
     let mut all: Vec<Arc<Logger>> = Vec::new();
     for logger in routes.iter().flat_map(|route| &route.loggers) {
@@ -464,8 +387,4 @@ async fn read_file(path: &Path) -> Result<Vec<u8>, String> {
 fn hint(source: &Source) -> Option<String> {
     matches!(source, Source::Builtin(_))
         .then(|| format!("there are {}", builtin::names().join(", ")))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -22,7 +22,7 @@ pub use environment::{Environment, SecretSource};
 pub use problem::{Problem, Problems};
 
 use crate::callout::Bound;
-use crate::plugin::{Grant, Limits, OnFailure};
+use crate::plugin::{Breaker, Grant, Instances, Limits, OnFailure};
 use crate::secret::Secret;
 
 /// A manifest that is right in itself.
@@ -64,6 +64,17 @@ pub struct Server {
     pub drain_timeout: Duration,
     /// How long a changed file must be quiet before it is loaded.
     pub settle: Duration,
+    pub cache: CacheDirectory,
+}
+
+/// Where compiled components are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CacheDirectory {
+    /// Where the user's caches are.
+    Default,
+    Named(PathBuf),
+    /// Nowhere: they are compiled at each start.
+    Off,
 }
 
 impl Default for Server {
@@ -80,6 +91,7 @@ impl Default for Server {
             request_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(30),
             settle: Duration::from_millis(100),
+            cache: CacheDirectory::Default,
         }
     }
 }
@@ -149,6 +161,8 @@ pub struct PluginEntry {
     pub grants: BTreeSet<Grant>,
     pub grants_line: usize,
     pub limits: Limits,
+    pub breaker: Breaker,
+    pub instances: Instances,
     /// None takes the stage's default: bypass for loggers, else reject.
     pub on_failure: Option<OnFailure>,
     pub output: OutputTarget,

@@ -194,6 +194,22 @@ impl<'s, 't> Fields<'s, 't> {
         strings.collect()
     }
 
+    /// Whether a key is there and holds a table.
+    pub fn holds_table(&self, key: &str) -> bool {
+        let mut entries = self.table.iter();
+        entries.any(|(k, v)| k.get_ref() == key && v.get_ref().is_table())
+    }
+
+    /// Whether a key is there and holds this word.
+    pub fn string_is(&self, key: &'static str, word: &str) -> bool {
+        let mut entries = self.table.iter();
+        let is = entries.any(|(k, v)| k.get_ref() == key && v.get_ref().as_str() == Some(word));
+        if is {
+            self.asked.borrow_mut().push(key);
+        }
+        is
+    }
+
     /// A table within this one.
     pub fn table(&self, key: &'static str) -> Option<Fields<'s, 't>> {
         let value = self.get(key)?;

@@ -2,17 +2,18 @@
 //!
 //! An instance serves one exchange: every call that the exchange makes of the
 //! plugin goes to it, so a plugin may keep what it needs from the request to
-//! the answer, and nothing outlives the exchange. An instance that has failed
-//! is never called again.
+//! the answer. Nothing outlives the exchange, unless the manifest says that
+//! instances are used again (`pool`). One that has failed, or whose call was
+//! given up, is gone at once.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use wasmtime::component::Instance as Linked;
-use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, WasmBacktrace};
 
+use super::running::Running;
 use super::state::State;
-use super::{ConfigError, Plugin};
+use super::{ConfigError, Denied, Plugin};
 use crate::message::Exchange;
 
 /// Why a call gave no result.
@@ -21,13 +22,16 @@ pub enum CallError {
     /// The plugin said that it could not do its job.
     #[error("{code}: {message}")]
     Problem { code: String, message: String },
-    /// The plugin broke: a panic, an abort, a wrong instruction.
-    #[error("it trapped: {0}")]
-    Trap(String),
+    /// The plugin broke: a panic, an abort, a wrong instruction. With the
+    /// functions that it was in, the innermost first.
+    #[error("it trapped: {text}")]
+    Trap { text: String, backtrace: String },
     #[error("deadline of {} ms passed", .0.as_millis())]
     Deadline(Duration),
-    #[error("limit of {} MiB of memory was reached", .0 >> 20)]
-    Memory(usize),
+    #[error("limit of {} ms of CPU time was reached", .0.as_millis())]
+    Cpu(Duration),
+    #[error("{0}")]
+    Limit(Denied),
     /// What it returned breaks a rule of the contract.
     #[error("it broke the contract: {0}")]
     Protocol(String),
@@ -39,82 +43,73 @@ pub enum CallError {
     /// An earlier call of the same exchange failed.
     #[error("it failed earlier in this exchange")]
     Spent,
+    /// It failed too often in a row, and is left alone for so long.
+    #[error("it failed too often in a row, and is not called for another {} s", .0.as_secs().max(1))]
+    Spared(Duration),
+    /// An operator has disabled it.
+    #[error("it is disabled")]
+    Disabled,
 }
 
-/// The longest explanation of a trap that is kept, in bytes.
+/// The longest explanation of a trap that is kept, in bytes, and the longest
+/// backtrace.
 const MAX_TRAP_TEXT: usize = 2 << 10;
+const MAX_BACKTRACE: usize = 4 << 10;
 
-/// A running plugin.
+/// A running plugin, on loan to an exchange.
 pub struct Instance {
     pub(super) plugin: Arc<Plugin>,
-    pub(super) store: Store<State>,
-    pub(super) linked: Linked,
-    failed: bool,
+    /// None once a call has failed.
+    running: Option<Running>,
 }
 
 impl Instance {
-    /// Makes an instance and configures it, within the time of one call.
+    /// Takes an instance that is ready, or makes one, within the time of one
+    /// call.
     pub async fn start(plugin: &Arc<Plugin>) -> Result<Self, CallError> {
-        let mut store = Store::new(plugin.code.pre.engine(), State::new(plugin.clone()));
-        store.limiter(|state| &mut state.limiter);
-        store.set_epoch_deadline(1);
-        store.epoch_deadline_async_yield_and_update(1);
-        store.set_hostcall_fuel(plugin.limits.output.saturating_mul(2));
-
-        let linking = plugin.code.pre.instantiate_async(&mut store);
-        let linked = match tokio::time::timeout(plugin.limits.time, linking).await {
-            Ok(Ok(linked)) => linked,
-            Ok(Err(error)) => return Err(broken(&store, &error)),
-            Err(_) => return Err(CallError::Deadline(plugin.limits.time)),
+        plugin.health.admit()?;
+        let begun = Instant::now();
+        let running = match plugin.pool.take(plugin).await {
+            Some(running) => Ok(running),
+            None => Running::make(plugin).await,
         };
-        let mut instance = Self {
-            plugin: plugin.clone(),
-            store,
-            linked,
-            failed: false,
-        };
-        instance.configure().await?;
-        Ok(instance)
+        plugin.health.took(begun.elapsed());
+        match running {
+            Ok(running) => Ok(Self {
+                plugin: plugin.clone(),
+                running: Some(running),
+            }),
+            Err(error) => {
+                plugin.health.failed("start", &error);
+                Err(error)
+            }
+        }
     }
 
-    async fn configure(&mut self) -> Result<(), CallError> {
-        let plugin = self.plugin.clone();
-        let Some(indices) = &plugin.code.stages.configuration else {
-            return Ok(());
-        };
-        let guest = indices.load(&mut self.store, &self.linked).map_err(unfit)?;
-        let answer = self
-            .limited(async |store| guest.call_configure(store, &plugin.config).await)
-            .await?;
-        answer.map_err(|errors| {
-            let told =
-                |e: crate::bindings::exports::palisade::plugin::configuration::ConfigError| {
-                    ConfigError {
-                        pointer: e.pointer,
-                        message: e.message,
-                    }
-                };
-            CallError::Configuration(errors.into_iter().map(told).collect())
-        })
+    pub(super) fn running(&mut self) -> Result<&mut Running, CallError> {
+        self.running.as_mut().ok_or(CallError::Spent)
     }
 
-    /// Runs a call within the plugin's time, and keeps its instance from being
-    /// entered again if it fails.
+    /// Runs a call within the plugin's limits, and counts how it ended. While
+    /// it runs the instance is on loan to it: if it fails, or is given up, it
+    /// is gone.
     pub(super) async fn limited<T>(
         &mut self,
-        call: impl AsyncFnOnce(&mut Store<State>) -> wasmtime::Result<T>,
+        name: &'static str,
+        call: impl AsyncFnOnce(&mut Running) -> wasmtime::Result<T>,
     ) -> Result<T, CallError> {
-        if std::mem::replace(&mut self.failed, true) {
-            return Err(CallError::Spent);
+        let mut running = self.running.take().ok_or(CallError::Spent)?;
+        let begun = Instant::now();
+        let result = running.limited(call).await;
+        let health = &self.plugin.health;
+        health.took(begun.elapsed());
+        match &result {
+            Ok(_) => {
+                health.well();
+                self.running = Some(running);
+            }
+            Err(error) => health.failed(name, error),
         }
-        let time = self.plugin.limits.time;
-        self.store.data_mut().begin_call(time);
-        let result = match tokio::time::timeout(time, call(&mut self.store)).await {
-            Ok(Ok(result)) => Ok(result),
-            Ok(Err(error)) => Err(broken(&self.store, &error)),
-            Err(_) => Err(CallError::Deadline(time)),
-        };
-        self.failed = result.is_err();
         result
     }
 
@@ -122,20 +117,45 @@ impl Instance {
     /// if the call returns `ok`.
     pub(super) async fn on_exchange<T>(
         &mut self,
+        name: &'static str,
         exchange: &mut Exchange,
-        call: impl AsyncFnOnce(&mut Store<State>) -> wasmtime::Result<Result<T, Problem>>,
+        call: impl AsyncFnOnce(&mut Running) -> wasmtime::Result<Result<T, Problem>>,
     ) -> Result<T, CallError> {
-        self.store.data_mut().exchange = Some(exchange.clone());
-        let result = self.limited(call).await;
-        let staged = self.store.data_mut().exchange.take();
-        let value = result?.map_err(|p| CallError::Problem {
-            code: p.code,
-            message: p.message,
-        })?;
+        self.running()?.store.data_mut().exchange = Some(exchange.clone());
+        let value = self.limited(name, call).await?;
+        let staged = self.running()?.store.data_mut().exchange.take();
+        let value = value.map_err(|problem| self.problem(name, problem))?;
         if let Some(staged) = staged {
             *exchange = staged;
         }
         Ok(value)
+    }
+
+    /// What the plugin reports of itself.
+    pub(super) fn problem(&self, name: &'static str, problem: Problem) -> CallError {
+        let error = CallError::Problem {
+            code: problem.code,
+            message: problem.message,
+        };
+        self.plugin.health.failed(name, &error);
+        error
+    }
+
+    /// What it returned breaks a rule; the instance is not trusted further.
+    pub(super) fn broke(&mut self, name: &'static str, rule: String) -> CallError {
+        self.running = None;
+        let error = CallError::Protocol(rule);
+        self.plugin.health.failed(name, &error);
+        error
+    }
+}
+
+impl Drop for Instance {
+    /// Gives an instance that may be used again back; otherwise it is gone.
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            self.plugin.pool.give_back(running);
+        }
     }
 }
 
@@ -147,10 +167,13 @@ pub(super) fn unfit(error: wasmtime::Error) -> CallError {
 }
 
 /// Says in a sentence how an instance broke.
-fn broken(store: &Store<State>, error: &wasmtime::Error) -> CallError {
+pub(super) fn broken(store: &Store<State>, error: &wasmtime::Error) -> CallError {
     let state = store.data();
-    if state.limiter.denied {
-        return CallError::Memory(state.plugin.limits.memory);
+    if let Some(denied) = state.limiter.denied {
+        return CallError::Limit(denied);
+    }
+    if state.used_up() {
+        return CallError::Cpu(state.terms.limits.cpu);
     }
     if error.is::<PoolConcurrencyLimitError>() {
         return CallError::Exhausted;
@@ -159,5 +182,11 @@ fn broken(store: &Store<State>, error: &wasmtime::Error) -> CallError {
         Some(trap) => trap.to_string(),
         None => format!("{:#}", error.root_cause()),
     };
-    CallError::Trap(text.chars().take(MAX_TRAP_TEXT).collect())
+    let backtrace = error.downcast_ref::<WasmBacktrace>();
+    CallError::Trap {
+        text: text.chars().take(MAX_TRAP_TEXT).collect(),
+        backtrace: backtrace
+            .map(|backtrace| backtrace.to_string().chars().take(MAX_BACKTRACE).collect())
+            .unwrap_or_default(),
+    }
 }

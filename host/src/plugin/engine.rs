@@ -1,11 +1,15 @@
-//! The WebAssembly engine of the process: its settings with their reasons, the
-//! clock that interrupts plugins, and what every plugin is linked to.
+//! The WebAssembly engines of the process: their settings with their reasons,
+//! the clock that interrupts plugins, and what every plugin is linked to.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use wasmtime::component::{HasData, Linker};
-use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
+};
 use wasmtime_wasi::cli::WasiCli;
 use wasmtime_wasi::clocks::WasiClocks;
 use wasmtime_wasi::filesystem::WasiFilesystem;
@@ -13,6 +17,7 @@ use wasmtime_wasi::random::WasiRandom;
 use wasmtime_wasi::{WasiView, p2::bindings as wasi};
 
 use super::grants::Capability;
+use super::limits::{MAX_MEMORY, MAX_TABLE};
 use super::state::State;
 use crate::bindings::key_value::wasi::keyvalue;
 use crate::bindings::palisade::plugin::message;
@@ -21,15 +26,60 @@ use crate::bindings::palisade::plugin::message;
 /// to look at their deadline. Shorter buys little: a call lasts microseconds.
 pub const TICK: Duration = Duration::from_millis(5);
 
-/// The most memory that any plugin may be given, in bytes.
-pub const MAX_MEMORY: usize = 1 << 30;
+/// The engines of the process.
+#[derive(Clone)]
+pub struct Engines {
+    /// Runs plugins for exchanges.
+    pub(super) serving: Engine,
+    /// Runs components once, for a snapshot: quick to compile for, slow to run.
+    pub(super) rehearsing: Engine,
+    /// Places for instances that are kept for the length of an answer. Streams
+    /// may be long, and must not starve calls that are short.
+    pub(super) kept: Arc<Semaphore>,
+}
 
-/// Makes the engine, with room for `instances` plugin instances at a time.
-///
-/// # Errors
-///
-/// If the address space for the pool cannot be reserved.
-pub fn engine(instances: u32) -> wasmtime::Result<Engine> {
+/// The part of all instances that may be kept for answers.
+const KEPT: (u32, u32) = (3, 4);
+
+impl Engines {
+    /// Makes the engines, with room for `instances` plugin instances at a
+    /// time, and starts the thread that interrupts what runs in them.
+    ///
+    /// # Errors
+    ///
+    /// If the address space for the pool cannot be reserved, or a thread not
+    /// be started.
+    pub fn new(instances: u32) -> wasmtime::Result<Self> {
+        let kept = (instances / KEPT.1 * KEPT.0).max(1);
+        let engines = Self {
+            serving: serving(instances)?,
+            rehearsing: rehearsing()?,
+            kept: Arc::new(Semaphore::new(kept as usize)),
+        };
+        engines.start_ticking()?;
+        Ok(engines)
+    }
+
+    /// Starts the thread that advances the epochs, until the engines are gone.
+    fn start_ticking(&self) -> std::io::Result<()> {
+        let (serving, rehearsing) = (self.serving.weak(), self.rehearsing.weak());
+        std::thread::Builder::new()
+            .name("epoch".to_owned())
+            .spawn(move || {
+                while let (Some(serving), Some(rehearsing)) =
+                    (serving.upgrade(), rehearsing.upgrade())
+                {
+                    serving.increment_epoch();
+                    rehearsing.increment_epoch();
+                    drop((serving, rehearsing));
+                    std::thread::sleep(TICK);
+                }
+            })?;
+        Ok(())
+    }
+}
+
+fn serving(instances: u32) -> wasmtime::Result<Engine> {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         // A component of one module has two more that tie it to its imports;
@@ -39,7 +89,7 @@ pub fn engine(instances: u32) -> wasmtime::Result<Engine> {
         .total_tables(instances.saturating_mul(8))
         .total_stacks(instances)
         .max_memory_size(MAX_MEMORY)
-        .table_elements(100_000)
+        .table_elements(MAX_TABLE)
         .max_core_instances_per_component(64)
         .max_memories_per_component(4)
         .max_tables_per_component(64)
@@ -54,33 +104,32 @@ pub fn engine(instances: u32) -> wasmtime::Result<Engine> {
     if PoolingAllocationConfig::is_pagemap_scan_available() {
         pool.pagemap_scan(Enabled::Yes);
     }
-
-    let mut config = Config::new();
+    let mut config = settings();
     config
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
-        .memory_guaranteed_dense_image_size(256 << 20)
+        .memory_guaranteed_dense_image_size(256 << 20);
+    Engine::new(&config)
+}
+
+fn rehearsing() -> wasmtime::Result<Engine> {
+    let mut config = settings();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::OnDemand)
+        .cranelift_opt_level(OptLevel::None);
+    Engine::new(&config)
+}
+
+/// What both engines have in common: what a component can notice.
+fn settings() -> Config {
+    let mut config = Config::new();
+    config
         .epoch_interruption(true)
         // The contract has synchronous functions only; what concurrency needs
         // costs 2 µs a call.
         .concurrency_support(false)
         .max_wasm_stack(512 << 10)
         .async_stack_size(1 << 20);
-    Engine::new(&config)
-}
-
-/// Starts the thread that advances the epoch, until the engine is gone.
-pub fn start_ticking(engine: &Engine) -> std::io::Result<()> {
-    let engine = engine.weak();
-    std::thread::Builder::new()
-        .name("epoch".to_owned())
-        .spawn(move || {
-            while let Some(engine) = engine.upgrade() {
-                engine.increment_epoch();
-                drop(engine);
-                std::thread::sleep(TICK);
-            }
-        })?;
-    Ok(())
+    config
 }
 
 /// What a plugin gets its own state from, in the linker's terms.

@@ -15,10 +15,6 @@ use crate::dialect;
 use crate::json::{EditError, Json};
 use crate::message::{Request, ResponseHead};
 
-/// The most edits in one call. A filter that redacts a long conversation makes
-/// one for each text; beyond this it should write the body once.
-const MAX_EDITS: u32 = 4096;
-
 type Fallible<T> = wasmtime::Result<T>;
 type Edit = wasmtime::Result<Result<(), String>>;
 
@@ -33,10 +29,11 @@ impl State {
         handle: &Resource<Request>,
         change: impl FnOnce(&mut Request) -> Result<(), String>,
     ) -> Edit {
-        self.edits += 1;
-        if self.edits > MAX_EDITS {
-            return Ok(Err(format!("a call makes at most {MAX_EDITS} edits")));
+        let most = self.terms.limits.edits;
+        if self.edits >= most {
+            return Ok(Err(format!("a call makes at most {most} edits")));
         }
+        self.edits += 1;
         Ok(change(self.table.get_mut(handle)?))
     }
 
@@ -196,7 +193,7 @@ impl HostRequest for State {
     }
 
     fn set_body(&mut self, handle: Resource<Request>, body: Vec<u8>) -> Edit {
-        let limit = self.plugin.limits.output;
+        let limit = self.terms.limits.output;
         self.edit(&handle, |request| {
             if body.len() > limit {
                 return Err(format!("a body has at most {limit} bytes"));

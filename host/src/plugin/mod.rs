@@ -1,84 +1,66 @@
 //! Plugins: loading a component, checking what it asks for, and calling it.
 //!
-//! - `engine`: the process's engine and what every plugin is linked to
+//! - `engine`: the process's engines and what every plugin is linked to
+//! - `loader`: from a component to a plugin, by `code`, `snapshot`, `rehearse`
+//!   and `cache`
 //! - `state`, `host`, `output`: what one instance is given
 //! - `grants`: what a plugin may be given besides, and does with it
-//! - `call`: one instance, its limits, and how a call can end
+//! - `running`, `call`: one instance, its limits, and how a call can end
+//! - `pool`: instances that wait
 //! - `stages`: one method for each function of the contract
+//! - `terms`, `limits`, `health`: what it may do, and how it fares
 //!
 //! A `Plugin` is immutable and shared; an `Instance` belongs to one exchange.
 
+mod cache;
 mod call;
+mod code;
 mod engine;
 mod grants;
+mod health;
 mod host;
+mod limits;
+mod loader;
 mod output;
+mod pool;
+mod rehearse;
+mod running;
+mod snapshot;
 mod stages;
 mod state;
+mod terms;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use wasmtime::Engine;
-use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{Component, InstancePre};
+use tokio::sync::Semaphore;
 
+pub use cache::Cache;
 pub use call::{CallError, Instance};
-use engine::linker;
-pub use engine::{MAX_MEMORY, engine, start_ticking};
+use code::Code;
+pub use engine::Engines;
 pub use grants::http::MAX_REQUESTS;
 pub use grants::key_value::{Opened, Seen};
-pub use grants::{Capability, Grant, NotAGrant, Refusal, capabilities};
-pub use output::Output;
+pub use grants::{Capability, Given, Grant, NotAGrant, Refusal};
+pub use health::{Breaker, Counts, Failed, Health, Standing};
+pub use limits::{Denied, Limits, MAX_HTTP_BODY, MAX_MEMORY, MAX_TABLE};
+pub use loader::{Loader, Source};
+pub use output::{LogRate, Output};
+pub use pool::Instances;
+use pool::Pool;
+pub use rehearse::Cost;
+use rehearse::Outcomes;
+pub use snapshot::{Moment, SnapshotError};
 pub use stages::{Action, Decoder, Frame, Framing, Reply, Session, Step, UpstreamRequest, Verdict};
 pub use stages::{Credential, Denial, DenialKind, Entry, Outcome};
 pub use state::{ExchangeView, State};
+pub use terms::Terms;
 
-use crate::bindings::exports::palisade::plugin as exports;
-use crate::callout::{Bound, Callout, Reach};
 use crate::dialect::{self, Dialect};
-use crate::store::Store;
 
 /// The version of the contract that this host speaks.
 pub const CONTRACT: &str = "0.1.0";
-
-/// What a plugin may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Wall time of one call, including the start of its instance.
-    pub time: Duration,
-    /// Linear memory of one instance, in bytes.
-    pub memory: usize,
-    /// What one call may return or write into a message, in bytes.
-    pub output: usize,
-    /// Each body of a request that it makes, and of its answer, in bytes.
-    pub http_body: usize,
-    /// Requests that all its instances together make at a time.
-    pub http_requests: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            // A Rust filter needs microseconds, and a fresh Python one 15 ms on
-            // an idle machine; a second is far from both, and short enough for
-            // a client to survive.
-            time: Duration::from_secs(1),
-            // Python starts at about 40 MiB, and a prompt of 10 MiB takes ten times
-            // that while it is looked at.
-            memory: 256 << 20,
-            output: 32 << 20,
-            // A question to a service and its verdict have a few KiB; a body is
-            // held whole, by each of up to eight requests of a call.
-            http_body: 1 << 20,
-            // Enough for some hundred exchanges a second at 50 ms a request,
-            // and no flood for whoever answers.
-            http_requests: 16,
-        }
-    }
-}
 
 /// What to do about an exchange when a plugin fails it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,32 +69,6 @@ pub enum OnFailure {
     Reject,
     /// The exchange goes on as if the plugin were not there; the record says so.
     Bypass,
-}
-
-/// What an operator decides about a plugin, apart from its code.
-pub struct Terms {
-    /// The name that the manifest gives it.
-    pub name: String,
-    /// Its configuration as JSON text.
-    pub config: String,
-    pub limits: Limits,
-    pub output: Output,
-    pub grants: BTreeSet<Grant>,
-    /// The credentials that its grants name.
-    pub credentials: BTreeMap<String, Bound>,
-    /// Where the buckets are.
-    pub store: Arc<dyn Store>,
-}
-
-/// The stages that a component exports.
-#[derive(Clone)]
-struct Stages {
-    configuration: Option<exports::configuration::GuestIndices>,
-    request_filter: Option<exports::request_filter::GuestIndices>,
-    rewriter: Option<exports::rewriter::GuestIndices>,
-    provider: Option<exports::provider::GuestIndices>,
-    event_filter: Option<exports::event_filter::GuestIndices>,
-    log_sink: Option<exports::log_sink::GuestIndices>,
 }
 
 /// A stage that a plugin can serve, by the name of the interface that it
@@ -157,8 +113,6 @@ pub enum LoadError {
     Configuration(Vec<ConfigError>),
     #[error("it cannot be started: {0}")]
     Start(CallError),
-    #[error("it cannot be given HTTP: {0}")]
-    Callout(String),
 }
 
 /// What a plugin says of its configuration.
@@ -177,46 +131,15 @@ fn listed(errors: &[ConfigError]) -> String {
     all.join("; ")
 }
 
-/// A component that has been compiled and checked against the contract; what
-/// of a plugin does not depend on the manifest.
-#[derive(Clone)]
-pub struct Code {
-    pre: InstancePre<State>,
-    stages: Stages,
-    /// What the component asks for.
-    pub imports: BTreeSet<String>,
-}
-
-impl Code {
-    /// Compiles a component and checks what it imports and exports. Takes
-    /// from a tenth of a second to half a minute of CPU, by size.
-    pub fn compile(
-        engine: &Engine,
-        grants: &BTreeSet<Grant>,
-        bytes: &[u8],
-    ) -> Result<Self, LoadError> {
-        let linker = linker(engine, &capabilities(grants))
-            .map_err(|e| LoadError::Contract(format!("{e:#}")))?;
-        let component = Component::from_binary(engine, bytes)
-            .map_err(|e| LoadError::NotAComponent(format!("{e:#}")))?;
-        let imports = imports(engine, &component);
-        let pre = linker.instantiate_pre(&component).map_err(|e| {
-            match Refusal::of(&imports, grants, bytes) {
-                Some(refusal) => LoadError::Imports(refusal),
-                // An import that is there, and has another type.
-                None => LoadError::Contract(format!("{e:#}")),
-            }
-        })?;
-        let stages = Stages::of(&pre).map_err(|e| LoadError::Contract(format!("{e:#}")))?;
-        if stages.names().is_empty() {
-            return Err(without_stage(engine, &component));
-        }
-        Ok(Self {
-            pre,
-            stages,
-            imports,
-        })
-    }
+/// How the instances of a plugin begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prepared {
+    /// From a snapshot that was taken at this moment.
+    Snapshot(Moment),
+    /// Configured anew, as the manifest says.
+    Configured,
+    /// Configured anew, since there is no snapshot, for this reason.
+    Without(String),
 }
 
 /// A plugin that is ready to be called.
@@ -224,14 +147,16 @@ pub struct Plugin {
     pub name: String,
     /// SHA-256 of the component, in hexadecimal digits.
     pub digest: String,
-    pub limits: Limits,
+    terms: Arc<Terms>,
     code: Code,
-    config: String,
-    output: Output,
-    grants: BTreeSet<Grant>,
-    /// None if it is granted no origin.
-    callout: Option<Callout>,
-    store: Arc<dyn Store>,
+    health: Health,
+    pool: Pool,
+    /// Places for instances that are kept for the length of an answer.
+    places: Arc<Semaphore>,
+    /// Whether it only rehearses: then nothing that it does has an effect.
+    rehearses: bool,
+    prepared: Prepared,
+    cost: Option<Cost>,
     /// Dialects besides the hub that an adapter takes.
     dialects: Vec<&'static dyn Dialect>,
 }
@@ -241,59 +166,77 @@ impl fmt::Debug for Plugin {
         f.debug_struct("Plugin")
             .field("name", &self.name)
             .field("digest", &self.digest)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
 impl Plugin {
-    /// Makes a plugin of a component: starts it once, with its configuration,
-    /// to see that it can be, and asks an adapter what it takes.
-    pub async fn load(code: Code, digest: String, terms: Terms) -> Result<Arc<Self>, LoadError> {
-        if code.stages.configuration.is_none() && terms.config != "{}" {
+    /// Makes a plugin that may rehearse; [`Plugin::tried`] lets it serve.
+    fn new(code: Code, digest: String, terms: Arc<Terms>, places: Arc<Semaphore>) -> Self {
+        Self {
+            name: terms.name.clone(),
+            digest,
+            health: Health::new(terms.breaker),
+            pool: Pool::new(Instances::Fresh, true),
+            terms,
+            code,
+            places,
+            rehearses: true,
+            prepared: Prepared::Configured,
+            cost: None,
+            dialects: Vec::new(),
+        }
+    }
+
+    /// Starts it once, with its configuration, to see that it can be, and asks
+    /// an adapter what it takes.
+    async fn described(mut self) -> Result<Arc<Self>, LoadError> {
+        if self.code.stages.configuration.is_none() && self.terms.config != "{}" {
             return Err(LoadError::TakesNoConfiguration);
         }
-        let Terms {
-            name,
-            config,
-            limits,
-            output,
-            grants,
-            credentials,
-            store,
-        } = terms;
-        let callout = callout(&grants, credentials, &limits)?;
-        let mut plugin = Self {
-            name,
-            digest,
-            limits,
-            code,
-            config,
-            output,
-            grants,
-            callout,
-            store,
-            dialects: Vec::new(),
-        };
-        if plugin.serves(Stage::Provider) {
-            let probe = Arc::new(plugin);
-            let names = Instance::start(&probe).await?.describe().await?;
-            plugin = Arc::into_inner(probe).ok_or_else(|| {
-                LoadError::Start(CallError::Protocol("its probe is still running".to_owned()))
-            })?;
-            plugin.dialects = names
-                .iter()
-                .filter_map(|name| dialect::by_name(name))
-                .collect();
-            return Ok(Arc::new(plugin));
+        let starting = Arc::new(self);
+        let mut instance = Instance::start(&starting).await?;
+        if !starting.serves(Stage::Provider) {
+            return Ok(starting);
         }
-        let plugin = Arc::new(plugin);
-        drop(Instance::start(&plugin).await?);
-        Ok(plugin)
+        let names = instance.describe().await?;
+        drop(instance);
+        self = only(starting)?;
+        let known = names.iter().filter_map(|name| dialect::by_name(name));
+        self.dialects = known.collect();
+        Ok(Arc::new(self))
+    }
+
+    /// Lets it serve, after a rehearsal that shows whether it can; and tells
+    /// how that went. What an exchange costs is measured if it went well.
+    async fn tried(self, prepared: Prepared) -> Result<(Arc<Self>, Outcomes), LoadError> {
+        let rehearsing = self.described().await?;
+        let mut instance = Instance::start(&rehearsing).await?;
+        let outcomes = rehearse::run(&mut instance).await;
+        drop(instance);
+        let all_well = outcomes.iter().all(|outcome| outcome.kind == "ok");
+        let cost = if all_well {
+            rehearse::measure(&rehearsing).await
+        } else {
+            None
+        };
+        let ready = Self {
+            health: Health::new(rehearsing.terms.breaker),
+            pool: Pool::new(
+                rehearsing.terms.instances,
+                matches!(prepared, Prepared::Snapshot(_)),
+            ),
+            rehearses: false,
+            prepared,
+            cost,
+            ..only(rehearsing)?
+        };
+        Ok((Arc::new(ready), outcomes))
     }
 
     /// Whether the plugin exports a stage.
     pub fn serves(&self, stage: Stage) -> bool {
-        self.code.stages.names().contains(&stage)
+        self.code.stages.has(stage)
     }
 
     /// The stages that it exports.
@@ -305,20 +248,35 @@ impl Plugin {
         &self.code.imports
     }
 
-    /// What the manifest grants it.
-    pub fn grants(&self) -> &BTreeSet<Grant> {
-        &self.grants
-    }
-
     /// Grants that it never asks for.
     pub fn unasked(&self) -> impl Iterator<Item = &Grant> {
         let imports = self.code.imports.iter();
         let asked: BTreeSet<_> = imports
             .filter_map(|import| Capability::for_import(import))
             .collect();
-        self.grants
-            .iter()
-            .filter(move |grant| !asked.contains(&grant.capability()))
+        let grants = self.terms.given.grants().iter();
+        grants.filter(move |grant| !asked.contains(&grant.capability()))
+    }
+
+    /// What the operator decided about it.
+    pub fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// How it fares.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// How its instances begin.
+    pub fn prepared(&self) -> &Prepared {
+        &self.prepared
+    }
+
+    /// What an exchange cost when it was loaded; none if it could not take
+    /// every sample.
+    pub fn cost(&self) -> Option<Cost> {
+        self.cost
     }
 
     /// Whether the adapter takes requests of a dialect as they are. The hub is
@@ -332,30 +290,13 @@ impl Plugin {
     }
 }
 
-/// The way out that grants open; none if they open none.
-fn callout(
-    grants: &BTreeSet<Grant>,
-    credentials: BTreeMap<String, Bound>,
-    limits: &Limits,
-) -> Result<Option<Callout>, LoadError> {
-    let mut reach = Reach {
-        credentials,
-        max_requests: limits.http_requests,
-        max_body: limits.http_body,
-        ..Reach::default()
-    };
-    for grant in grants {
-        match grant {
-            Grant::Http(origin) => reach.origins.push(origin.clone()),
-            Grant::Private(net) => reach.private.push(*net),
-            _ => {}
-        }
-    }
-    if reach.origins.is_empty() {
-        return Ok(None);
-    }
-    let made = Callout::new(reach).map_err(|e| LoadError::Callout(e.to_string()))?;
-    Ok(Some(made))
+/// The plugin, when nothing else holds it any more.
+fn only(plugin: Arc<Plugin>) -> Result<Plugin, LoadError> {
+    Arc::into_inner(plugin).ok_or_else(|| {
+        LoadError::Start(CallError::Protocol(
+            "its rehearsal is still running".to_owned(),
+        ))
+    })
 }
 
 impl From<CallError> for LoadError {
@@ -364,82 +305,5 @@ impl From<CallError> for LoadError {
             CallError::Configuration(errors) => Self::Configuration(errors),
             other => Self::Start(other),
         }
-    }
-}
-
-impl Stages {
-    fn of(pre: &InstancePre<State>) -> wasmtime::Result<Self> {
-        let exports = |name| {
-            let name = format!("palisade:plugin/{name}@{CONTRACT}");
-            pre.component().get_export_index(None, &name).is_some()
-        };
-        macro_rules! indices {
-            ($module:ident, $name:literal) => {
-                if exports($name) {
-                    Some(exports::$module::GuestIndices::new(pre)?)
-                } else {
-                    None
-                }
-            };
-        }
-        Ok(Self {
-            configuration: indices!(configuration, "configuration"),
-            request_filter: indices!(request_filter, "request-filter"),
-            rewriter: indices!(rewriter, "rewriter"),
-            provider: indices!(provider, "provider"),
-            event_filter: indices!(event_filter, "event-filter"),
-            log_sink: indices!(log_sink, "log-sink"),
-        })
-    }
-
-    fn names(&self) -> Vec<Stage> {
-        let exported = [
-            (Stage::RequestFilter, self.request_filter.is_some()),
-            (Stage::Rewriter, self.rewriter.is_some()),
-            (Stage::Provider, self.provider.is_some()),
-            (Stage::EventFilter, self.event_filter.is_some()),
-            (Stage::LogSink, self.log_sink.is_some()),
-        ];
-        exported
-            .into_iter()
-            .filter_map(|(stage, is)| is.then_some(stage))
-            .collect()
-    }
-}
-
-fn imports(engine: &Engine, component: &Component) -> BTreeSet<String> {
-    let ty = component.component_type();
-    let names = ty
-        .imports(engine)
-        .filter(|(_, item)| !types_only(engine, &item.ty));
-    names.map(|(name, _)| name.to_owned()).collect()
-}
-
-/// Whether an import only brings names of types: it asks for nothing.
-fn types_only(engine: &Engine, item: &ComponentItem) -> bool {
-    let ComponentItem::ComponentInstance(instance) = item else {
-        return false;
-    };
-    instance
-        .exports(engine)
-        .all(|(_, item)| matches!(item.ty, ComponentItem::Type(_)))
-}
-
-/// Tells a plugin of another version of the contract from what is none.
-fn without_stage(engine: &Engine, component: &Component) -> LoadError {
-    let ty = component.component_type();
-    let names: Vec<_> = ty
-        .exports(engine)
-        .map(|(name, _)| name.to_owned())
-        .collect();
-    let ours = names
-        .iter()
-        .find_map(|name| name.strip_prefix("palisade:plugin/"));
-    match ours.and_then(|name| name.split_once('@')) {
-        Some((_, version)) if version != CONTRACT => {
-            LoadError::Version(format!("palisade:plugin@{version}"))
-        }
-        _ if names.is_empty() => LoadError::NoStage("none".to_owned()),
-        _ => LoadError::NoStage(names.join(", ")),
     }
 }

@@ -11,22 +11,24 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-use super::Plugin;
+use super::Terms;
 
 /// The longest line that is logged whole, in bytes; longer ones are cut.
 const MAX_LINE: usize = 4 << 10;
 
-/// The most bytes that one instance may log. An instance lives for one
-/// exchange, so this is a bound for each exchange.
-const MAX_LOGGED: usize = 64 << 10;
+/// The most lines that all instances of a plugin may log in a second. One that
+/// says something of every exchange of a busy gateway should be a logger with
+/// an `output` of its own.
+const LOG_RATE: u32 = 200;
 
 /// Bytes that a plugin may write at once; a longer write comes in pieces.
 const PERMIT: usize = 64 << 10;
@@ -141,19 +143,55 @@ pub(super) enum Stream {
     Stderr,
 }
 
+/// How many lines a plugin has logged in the second that passes.
+#[derive(Debug, Default)]
+pub struct LogRate(Mutex<Window>);
+
+#[derive(Debug, Default)]
+struct Window {
+    since: Option<Instant>,
+    lines: u32,
+}
+
+impl LogRate {
+    /// Whether a line may be logged; if not, how many were not, the first time
+    /// in that second that one is not.
+    fn admit(&self) -> Result<(), Option<u32>> {
+        let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if window
+            .since
+            .is_none_or(|since| now - since >= Duration::from_secs(1))
+        {
+            *window = Window {
+                since: Some(now),
+                lines: 0,
+            };
+        }
+        window.lines = window.lines.saturating_add(1);
+        match window.lines {
+            lines if lines <= LOG_RATE => Ok(()),
+            lines => Err((lines == LOG_RATE + 1).then_some(LOG_RATE)),
+        }
+    }
+}
+
 /// One of the two output streams of an instance.
 #[derive(Clone)]
 pub(super) struct GuestOutput {
-    plugin: Arc<Plugin>,
+    terms: Arc<Terms>,
     stream: Stream,
+    /// Lines that the instance has logged in this exchange.
+    logged: Arc<AtomicU32>,
+    /// Whether what comes is thrown away, since the plugin only rehearses.
+    rehearsal: bool,
     pending: Arc<Mutex<Pending>>,
 }
 
-/// What has been written to the log, and the line that is not over yet.
+/// The line that is not over yet.
 #[derive(Default)]
 struct Pending {
     line: Vec<u8>,
-    logged: usize,
 }
 
 impl Pending {
@@ -183,23 +221,34 @@ impl Pending {
 }
 
 impl GuestOutput {
-    pub(super) fn new(plugin: Arc<Plugin>, stream: Stream) -> Self {
+    /// `logged` counts the lines of the exchange, of both streams together.
+    pub(super) fn new(
+        terms: Arc<Terms>,
+        stream: Stream,
+        logged: Arc<AtomicU32>,
+        rehearsal: bool,
+    ) -> Self {
         Self {
-            plugin,
+            terms,
             stream,
+            logged,
+            rehearsal,
             pending: Arc::default(),
         }
     }
 
     /// The writer of what comes here; none if it is logged.
     fn writer(&self) -> Option<&Writer> {
-        match (&self.plugin.output, self.stream) {
+        match (&self.terms.output, self.stream) {
             (Output::Written(writer), Stream::Stdout) => Some(writer),
             _ => None,
         }
     }
 
     fn take(&self, bytes: &[u8]) {
+        if self.rehearsal {
+            return;
+        }
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         match self.writer() {
             Some(writer) => pending.chunks(bytes, |chunk| writer.offer(chunk)),
@@ -214,21 +263,30 @@ impl GuestOutput {
                 .line
                 .extend_from_slice(&piece[..piece.len().min(room)]);
             if piece.ends_with(b"\n") || room == 0 {
-                self.log_line(pending);
+                self.log_line(std::mem::take(&mut pending.line));
             }
         }
     }
 
-    fn log_line(&self, pending: &mut Pending) {
-        let line = std::mem::take(&mut pending.line);
-        let before = pending.logged;
-        pending.logged = before.saturating_add(line.len());
-        let plugin = self.plugin.name.as_str();
-        if pending.logged <= MAX_LOGGED {
-            let line = String::from_utf8_lossy(line.trim_ascii_end());
-            tracing::info!(target: "palisade::plugin", plugin, "{}", line.escape_debug());
-        } else if before <= MAX_LOGGED {
-            tracing::warn!(target: "palisade::plugin", plugin, "the rest of its output is left out");
+    fn log_line(&self, line: Vec<u8>) {
+        let plugin = self.terms.name.as_str();
+        let most = self.terms.limits.log;
+        let before = self.logged.fetch_add(1, Ordering::Relaxed);
+        if before >= most {
+            if before == most {
+                tracing::warn!(target: "palisade::plugin", plugin, "limit of {most} lines was reached: the rest of its output is left out");
+            }
+            return;
+        }
+        match self.terms.log_rate.admit() {
+            Ok(()) => {
+                let line = String::from_utf8_lossy(line.trim_ascii_end());
+                tracing::info!(target: "palisade::plugin", plugin, "{}", line.escape_debug());
+            }
+            Err(Some(rate)) => {
+                tracing::warn!(target: "palisade::plugin", plugin, "it logs more than {rate} lines a second: the rest of this second is left out");
+            }
+            Err(None) => {}
         }
     }
 }
@@ -236,12 +294,12 @@ impl GuestOutput {
 impl Drop for GuestOutput {
     fn drop(&mut self) {
         if Arc::strong_count(&self.pending) == 1 {
-            let mut pending =
+            let pending =
                 std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner));
             match self.writer() {
-                _ if pending.line.is_empty() => {}
+                _ if pending.line.is_empty() || self.rehearsal => {}
                 Some(writer) => writer.offer(pending.line),
-                None => self.log_line(&mut pending),
+                None => self.log_line(pending.line),
             }
         }
     }

@@ -1,9 +1,12 @@
 //! One method for each function of the contract: lends the message to the
 //! plugin, calls it, and takes back what it changed.
 
+use std::sync::Arc;
+
 use wasmtime::component::{Resource, ResourceAny};
 
-use super::call::{CallError, Instance, unfit};
+use super::call::{CallError, Instance, Problem, unfit};
+use super::running::Running;
 use super::state::ExchangeView;
 use crate::bindings::exports::palisade::plugin as exports;
 use crate::event::ModelEvent;
@@ -23,37 +26,93 @@ pub struct Decoder(ResourceAny);
 #[derive(Debug, Clone, Copy)]
 pub struct Session(ResourceAny);
 
+/// The guest's side of a stage, looked up once in each instance: a stream calls
+/// its functions for every frame.
+macro_rules! guest {
+    ($instance:ident, $stage:ident) => {{
+        let plugin = $instance.plugin.clone();
+        let running = $instance.running()?;
+        if running.guests.$stage.is_none() {
+            let indices = plugin.code.stages.$stage.as_ref();
+            let indices = indices.ok_or_else(|| absent(stringify!($stage)))?;
+            let guest = indices.load(&mut running.store, &running.linked);
+            running.guests.$stage = Some(Arc::new(guest.map_err(unfit)?));
+        }
+        let guest = running.guests.$stage.clone();
+        guest.ok_or_else(|| absent(stringify!($stage)))?
+    }};
+}
+
+/// The stages of an instance that have been called.
+#[derive(Default)]
+pub(super) struct Guests {
+    request_filter: Option<Arc<exports::request_filter::Guest>>,
+    rewriter: Option<Arc<exports::rewriter::Guest>>,
+    provider: Option<Arc<exports::provider::Guest>>,
+    event_filter: Option<Arc<exports::event_filter::Guest>>,
+    log_sink: Option<Arc<exports::log_sink::Guest>>,
+}
+
 fn absent(stage: &str) -> CallError {
-    CallError::Protocol(format!("it does not export `{stage}`"))
+    CallError::Protocol(format!("it does not export `{}`", stage.replace('_', "-")))
+}
+
+fn full(error: wasmtime::component::ResourceTableError) -> CallError {
+    CallError::Protocol(format!("its handles: {error}"))
 }
 
 impl Instance {
+    /// Puts something into the plugin's table, to lend it for a call.
+    fn lend<T: Send + 'static>(&mut self, value: T) -> Result<Resource<T>, CallError> {
+        let table = &mut self.running()?.store.data_mut().table;
+        table.push(value).map_err(full)
+    }
+
+    /// Takes back what was lent. A call that failed has taken it along.
+    fn take_back<T: 'static>(&mut self, own: Resource<T>) -> Result<T, CallError> {
+        let table = &mut self.running()?.store.data_mut().table;
+        table.delete(own).map_err(full)
+    }
+
     /// Lends `request` for a call, and keeps what the call made of it if it
     /// returns `ok`.
     async fn on_request<T>(
         &mut self,
+        name: &'static str,
         exchange: &mut Exchange,
         request: &mut Request,
-        call: impl AsyncFnOnce(
-            &mut wasmtime::Store<super::State>,
-            Resource<Request>,
-        ) -> wasmtime::Result<Result<T, super::call::Problem>>,
+        call: impl AsyncFnOnce(&mut Running, Resource<Request>) -> wasmtime::Result<Result<T, Problem>>,
     ) -> Result<T, CallError> {
-        let own = self
-            .store
-            .data_mut()
-            .table
-            .push(request.clone())
-            .map_err(full)?;
+        let own = self.lend(request.clone())?;
         let lent = Resource::new_borrow(own.rep());
         let result = self
-            .on_exchange(exchange, async |store| call(store, lent).await)
-            .await;
-        let edited = self.store.data_mut().table.delete(own).map_err(full)?;
-        if result.is_ok() {
-            *request = edited;
+            .on_exchange(name, exchange, async |running| call(running, lent).await)
+            .await?;
+        *request = self.take_back(own)?;
+        Ok(result)
+    }
+
+    /// Keeps the instance for the length of an answer, which may be long: so
+    /// many may be kept that some are left for calls that are short.
+    fn keep(&mut self, owned: ResourceAny) -> Result<(), CallError> {
+        let places = self.plugin.places.clone();
+        let running = self.running()?;
+        running.owned.push(owned);
+        if running.kept.is_none() {
+            let place = places.try_acquire_owned();
+            running.kept = Some(place.map_err(|_| CallError::Exhausted)?);
         }
-        result
+        Ok(())
+    }
+
+    /// Checks what a call returned against the bound of a body.
+    fn within(&mut self, name: &'static str, bytes: usize) -> Result<(), CallError> {
+        let most = self.plugin.terms.limits.output;
+        if bytes <= most {
+            return Ok(());
+        }
+        let rule = format!("{name} returned {bytes} bytes, and may return {most} (`output`)");
+        Err(self.broke(name, rule))
     }
 
     /// `request-filter.check`.
@@ -62,16 +121,16 @@ impl Instance {
         exchange: &mut Exchange,
         request: &mut Request,
     ) -> Result<Verdict, CallError> {
-        let plugin = self.plugin.clone();
-        let indices = plugin.code.stages.request_filter.as_ref();
-        let guest = indices
-            .ok_or_else(|| absent("request-filter"))?
-            .load(&mut self.store, &self.linked)
-            .map_err(unfit)?;
-        self.on_request(exchange, request, async |store, request| {
-            guest.call_check(store, request).await
-        })
-        .await
+        let guest = guest!(self, request_filter);
+        let verdict = self
+            .on_request("check", exchange, request, async |running, request| {
+                guest.call_check(&mut running.store, request).await
+            })
+            .await?;
+        if let Verdict::Answer(events) = &verdict {
+            self.within("check", size(events))?;
+        }
+        Ok(verdict)
     }
 
     /// `rewriter.rewrite`.
@@ -80,32 +139,20 @@ impl Instance {
         exchange: &mut Exchange,
         request: &mut Request,
     ) -> Result<(), CallError> {
-        let plugin = self.plugin.clone();
-        let indices = plugin.code.stages.rewriter.as_ref();
-        let guest = indices
-            .ok_or_else(|| absent("rewriter"))?
-            .load(&mut self.store, &self.linked)
-            .map_err(unfit)?;
-        self.on_request(exchange, request, async |store, request| {
-            guest.call_rewrite(store, request).await
+        let guest = guest!(self, rewriter);
+        self.on_request("rewrite", exchange, request, async |running, request| {
+            guest.call_rewrite(&mut running.store, request).await
         })
         .await
     }
 
-    fn provider(&mut self) -> Result<exports::provider::Guest, CallError> {
-        let plugin = self.plugin.clone();
-        let indices = plugin.code.stages.provider.as_ref();
-        indices
-            .ok_or_else(|| absent("provider"))?
-            .load(&mut self.store, &self.linked)
-            .map_err(unfit)
-    }
-
     /// `provider.describe`: the names of the dialects that it takes.
     pub(super) async fn describe(&mut self) -> Result<Vec<String>, CallError> {
-        let guest = self.provider()?;
+        let guest = guest!(self, provider);
         let description = self
-            .limited(async |store| guest.call_describe(store).await)
+            .limited("describe", async |running| {
+                guest.call_describe(&mut running.store).await
+            })
             .await?;
         Ok(description.dialects)
     }
@@ -116,11 +163,20 @@ impl Instance {
         exchange: &mut Exchange,
         request: &mut Request,
     ) -> Result<Action, CallError> {
-        let guest = self.provider()?;
-        self.on_request(exchange, request, async |store, request| {
-            guest.call_encode(store, request).await
-        })
-        .await
+        let guest = guest!(self, provider);
+        let action = self
+            .on_request("encode", exchange, request, async |running, request| {
+                guest.call_encode(&mut running.store, request).await
+            })
+            .await?;
+        let bytes = match &action {
+            Action::Send(request) => request.body.as_ref().map_or(0, Vec::len),
+            Action::Answer(events) => size(events),
+            Action::Reply(reply) => reply.body.len(),
+            Action::Deny(_) => 0,
+        };
+        self.within("encode", bytes)?;
+        Ok(action)
     }
 
     /// Makes a decoder for an answer.
@@ -129,21 +185,21 @@ impl Instance {
         exchange: &mut Exchange,
         head: &ResponseHead,
     ) -> Result<Decoder, CallError> {
-        let guest = self.provider()?;
-        let own = self
-            .store
-            .data_mut()
-            .table
-            .push(head.clone())
-            .map_err(full)?;
+        let guest = guest!(self, provider);
+        let own = self.lend(head.clone())?;
         let lent = Resource::new_borrow(own.rep());
         let made = self
-            .on_exchange(exchange, async |store| {
-                guest.decoder().call_constructor(store, lent).await.map(Ok)
+            .on_exchange("decoder", exchange, async |running| {
+                let decoder = guest.decoder();
+                decoder
+                    .call_constructor(&mut running.store, lent)
+                    .await
+                    .map(Ok)
             })
-            .await;
-        self.store.data_mut().table.delete(own).map_err(full)?;
-        made.map(Decoder)
+            .await?;
+        self.take_back(own)?;
+        self.keep(made)?;
+        Ok(Decoder(made))
     }
 
     /// `decoder.push`: the events of each frame.
@@ -153,18 +209,24 @@ impl Instance {
         decoder: Decoder,
         frames: &[Frame],
     ) -> Result<Vec<Vec<ModelEvent>>, CallError> {
-        let guest = self.provider()?;
+        let guest = guest!(self, provider);
         let events = self
-            .on_exchange(exchange, async |store| {
-                guest.decoder().call_push(store, decoder.0, frames).await
+            .on_exchange("decoder.push", exchange, async |running| {
+                let methods = guest.decoder();
+                methods
+                    .call_push(&mut running.store, decoder.0, frames)
+                    .await
             })
             .await?;
         if events.len() != frames.len() {
             let (got, wanted) = (events.len(), frames.len());
-            return Err(CallError::Protocol(format!(
-                "decoder.push returned {got} lists for {wanted} frames"
-            )));
+            let rule = format!("decoder.push returned {got} lists for {wanted} frames");
+            return Err(self.broke("decoder.push", rule));
         }
+        self.within(
+            "decoder.push",
+            events.iter().map(|events| size(events)).sum(),
+        )?;
         Ok(events)
     }
 
@@ -174,39 +236,34 @@ impl Instance {
         exchange: &mut Exchange,
         decoder: Decoder,
     ) -> Result<Vec<ModelEvent>, CallError> {
-        let guest = self.provider()?;
-        self.on_exchange(exchange, async |store| {
-            guest.decoder().call_finish(store, decoder.0).await
-        })
-        .await
-    }
-
-    fn event_filter(&mut self) -> Result<exports::event_filter::Guest, CallError> {
-        let plugin = self.plugin.clone();
-        let indices = plugin.code.stages.event_filter.as_ref();
-        indices
-            .ok_or_else(|| absent("event-filter"))?
-            .load(&mut self.store, &self.linked)
-            .map_err(unfit)
+        let guest = guest!(self, provider);
+        let events = self
+            .on_exchange("decoder.finish", exchange, async |running| {
+                let methods = guest.decoder();
+                methods.call_finish(&mut running.store, decoder.0).await
+            })
+            .await?;
+        self.within("decoder.finish", size(&events))?;
+        Ok(events)
     }
 
     /// Makes a session for an answer.
     pub async fn session(&mut self, exchange: &mut Exchange) -> Result<Session, CallError> {
-        let guest = self.event_filter()?;
-        let own = self
-            .store
-            .data_mut()
-            .table
-            .push(ExchangeView)
-            .map_err(full)?;
+        let guest = guest!(self, event_filter);
+        let own = self.lend(ExchangeView)?;
         let lent = Resource::new_borrow(own.rep());
         let made = self
-            .on_exchange(exchange, async |store| {
-                guest.session().call_constructor(store, lent).await.map(Ok)
+            .on_exchange("session", exchange, async |running| {
+                let session = guest.session();
+                session
+                    .call_constructor(&mut running.store, lent)
+                    .await
+                    .map(Ok)
             })
-            .await;
-        self.store.data_mut().table.delete(own).map_err(full)?;
-        made.map(Session)
+            .await?;
+        self.take_back(own)?;
+        self.keep(made)?;
+        Ok(Session(made))
     }
 
     /// `session.push`.
@@ -216,11 +273,17 @@ impl Instance {
         session: Session,
         events: &[ModelEvent],
     ) -> Result<Step, CallError> {
-        let guest = self.event_filter()?;
-        self.on_exchange(exchange, async |store| {
-            guest.session().call_push(store, session.0, events).await
-        })
-        .await
+        let guest = guest!(self, event_filter);
+        let step = self
+            .on_exchange("session.push", exchange, async |running| {
+                let methods = guest.session();
+                methods
+                    .call_push(&mut running.store, session.0, events)
+                    .await
+            })
+            .await?;
+        self.within("session.push", size(&step.emit))?;
+        Ok(step)
     }
 
     /// `session.finish`.
@@ -229,31 +292,41 @@ impl Instance {
         exchange: &mut Exchange,
         session: Session,
     ) -> Result<Step, CallError> {
-        let guest = self.event_filter()?;
-        self.on_exchange(exchange, async |store| {
-            guest.session().call_finish(store, session.0).await
-        })
-        .await
+        let guest = guest!(self, event_filter);
+        let step = self
+            .on_exchange("session.finish", exchange, async |running| {
+                let methods = guest.session();
+                methods.call_finish(&mut running.store, session.0).await
+            })
+            .await?;
+        self.within("session.finish", size(&step.emit))?;
+        Ok(step)
     }
 
     /// `log-sink.write`.
     pub async fn write(&mut self, entries: &[Entry]) -> Result<(), CallError> {
-        let plugin = self.plugin.clone();
-        let indices = plugin.code.stages.log_sink.as_ref();
-        let guest = indices
-            .ok_or_else(|| absent("log-sink"))?
-            .load(&mut self.store, &self.linked)
-            .map_err(unfit)?;
+        let guest = guest!(self, log_sink);
         let written = self
-            .limited(async |store| guest.call_write(store, entries).await)
+            .limited("write", async |running| {
+                guest.call_write(&mut running.store, entries).await
+            })
             .await?;
-        written.map_err(|p| CallError::Problem {
-            code: p.code,
-            message: p.message,
-        })
+        written.map_err(|problem| self.problem("write", problem))
     }
 }
 
-fn full(error: wasmtime::component::ResourceTableError) -> CallError {
-    CallError::Protocol(format!("its handles: {error}"))
+/// Bytes of text in events.
+fn size(events: &[ModelEvent]) -> usize {
+    let of = |event: &ModelEvent| match event {
+        ModelEvent::Text(f)
+        | ModelEvent::Reasoning(f)
+        | ModelEvent::ReasoningSignature(f)
+        | ModelEvent::Refusal(f)
+        | ModelEvent::ToolArguments(f) => f.text.len(),
+        ModelEvent::ToolCall(call) => call.id.len() + call.name.len(),
+        ModelEvent::Error(error) => error.message.len(),
+        ModelEvent::Other(other) => other.json.len(),
+        ModelEvent::Start(_) | ModelEvent::Usage(_) | ModelEvent::Finish(_) => 0,
+    };
+    events.iter().map(of).sum()
 }

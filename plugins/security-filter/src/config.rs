@@ -39,6 +39,13 @@ impl Forbidden {
     pub fn is_about(&self, role: &str) -> bool {
         self.role.is_none_or(|own| own == role)
     }
+
+    /// The longest word of the pattern; empty if it has none. A text that the
+    /// pattern matches has it somewhere.
+    pub fn word(&self) -> &str {
+        let words = self.pattern.split(['*', '?', ' ']);
+        words.max_by_key(|word| word.len()).unwrap_or_default()
+    }
 }
 
 /// Names that configurations use, and the contract's.

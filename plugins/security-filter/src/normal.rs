@@ -31,6 +31,15 @@ pub fn normal(text: &str) -> String {
     plain.text
 }
 
+/// A text in lower case, if that differs from its plain form in white space
+/// only: if it is ASCII and has no controls. Without a branch for each byte,
+/// since most texts are long and go this way.
+pub fn lower(text: &str) -> Option<Vec<u8>> {
+    let odd = |byte: u8| byte >= 0x7f || (byte < b' ' && !(b'\t'..=b'\r').contains(&byte));
+    let is_odd = text.bytes().fold(false, |found, byte| found | odd(byte));
+    (!is_odd).then(|| text.as_bytes().to_ascii_lowercase())
+}
+
 /// Text with white space collapsed, and none at its ends.
 #[derive(Default)]
 struct Plain {

@@ -1,10 +1,12 @@
 //! The rules. Each is a pure function of the configuration and of what the
 //! host knows of a request.
 
+use memchr::memmem;
+
 use crate::config::{Config, Forbidden, OnMissing};
 use crate::exports::palisade::plugin::request_filter::Denial;
 use crate::glob;
-use crate::normal::normal;
+use crate::normal::{lower, normal};
 use crate::palisade::plugin::message::Text;
 use crate::palisade::plugin::types::DenialKind;
 
@@ -112,6 +114,9 @@ fn forbidden_text<'t>(forbidden: &[Forbidden], message: &'t [Text]) -> Option<&'
         return None;
     }
     let matches = |text: &str| {
+        if !might_match(&patterns, text) {
+            return false;
+        }
         let text = normal(text);
         patterns
             .iter()
@@ -123,6 +128,16 @@ fn forbidden_text<'t>(forbidden: &[Forbidden], message: &'t [Text]) -> Option<&'
     let contents: Vec<_> = message.iter().map(|text| text.content.as_str()).collect();
     let is_cut = contents.len() > 1 && ["", " "].iter().any(|gap| matches(&contents.join(gap)));
     is_cut.then_some(first)
+}
+
+/// Whether one of the patterns may match a text: a quick look, which spares most
+/// texts the way through their plain form.
+fn might_match(patterns: &[&Forbidden], text: &str) -> bool {
+    let Some(lower) = lower(text) else {
+        return true;
+    };
+    let has = |word: &str| memmem::find(&lower, word.as_bytes()).is_some();
+    patterns.iter().any(|rule| has(rule.word()))
 }
 
 /// The part of a pointer that all texts of one message have in common:
@@ -253,6 +268,25 @@ mod tests {
             let get = |pointer: &str| body.pointer(pointer).map(ToString::to_string);
             assert_eq!(unknown_dialect_tokens(get), expected, "{body}");
         }
+    }
+
+    #[test]
+    fn the_quick_look_lets_pass_what_matches() {
+        let config = parse(
+            r#"{"forbidden-instructions": ["*:*Ignore previous?instructions*", "*:?*", "*:é*"]}"#,
+        );
+        let forbidden = config.unwrap().forbidden;
+        let might = |rule: usize, text: &str| might_match(&[&forbidden[rule]], text);
+        assert_eq!(forbidden[0].word(), "instructions");
+        assert!(might(0, "x INSTRUCTIONS"), "letters of any case");
+        assert!(
+            might(0, "instruc\u{200b}tions"),
+            "what is not ASCII is looked at"
+        );
+        assert!(might(0, "instruc\0tions"), "and what has controls");
+        assert!(!might(0, "in structions \r\n\t "));
+        assert!(might(1, "anything"), "a pattern without a word");
+        assert!(!might(2, "e"), "no ASCII text has it");
     }
 
     #[test]

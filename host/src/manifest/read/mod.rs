@@ -53,7 +53,7 @@ pub(super) fn manifest(
 
 fn whole(file: &Path, root: &Fields, environment: &Environment) -> Option<Manifest> {
     let directory = file.parent().unwrap_or(Path::new("."));
-    let server = server::server(root);
+    let server = server::server(root, directory);
     let log = server::log(root);
     let credentials: std::collections::BTreeMap<_, _> = named(root, "credentials")
         .into_iter()

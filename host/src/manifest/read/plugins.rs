@@ -6,10 +6,9 @@ use std::path::Path;
 use super::choice;
 use crate::manifest::reader::Fields;
 use crate::manifest::{OutputTarget, PluginEntry, Source};
-use crate::plugin::{Grant, Limits, MAX_MEMORY, OnFailure};
-
-/// The largest `http-body`: bodies are held whole, several at a time.
-const MAX_HTTP_BODY: usize = 64 << 20;
+use crate::plugin::{
+    Breaker, Grant, Instances, Limits, MAX_HTTP_BODY, MAX_MEMORY, MAX_TABLE, OnFailure,
+};
 
 pub(super) fn plugin(name: String, fields: Fields, directory: &Path) -> Option<PluginEntry> {
     let source = fields.required("source");
@@ -32,6 +31,8 @@ pub(super) fn plugin(name: String, fields: Fields, directory: &Path) -> Option<P
         grants: grants(&fields),
         grants_line: fields.line_of("grants"),
         limits: limits(&fields),
+        breaker: breaker(&fields),
+        instances: instances(&fields),
         on_failure: choice(
             &fields,
             "on-failure",
@@ -64,34 +65,87 @@ fn limits(fields: &Fields) -> Limits {
     let Some(fields) = fields.table("limits") else {
         return default;
     };
-    let memory = fields.size("memory");
-    if let Some(at) = memory
-        .as_ref()
-        .filter(|at| at.value > MAX_MEMORY || at.value < 1 << 20)
-    {
-        let message = format!("`memory` is {} bytes", at.value);
-        fields.problem(
-            at.line,
-            message,
-            Some("it is at least 1MiB and at most 1GiB"),
-        );
-    }
-    let http_body = fields.size("http-body");
-    if let Some(at) = http_body.as_ref().filter(|at| at.value > MAX_HTTP_BODY) {
-        let message = format!("`http-body` is {} bytes", at.value);
-        fields.problem(at.line, message, Some("it is at most 64MiB"));
-    }
+    let within = |key, at: Option<usize>, (least, most): (usize, usize), default, hint: &str| {
+        if let Some(value) = at.filter(|value| !(least..=most).contains(value)) {
+            let message = format!("`{key}` is {value}");
+            fields.problem(fields.line_of(key), message, Some(hint));
+        }
+        at.unwrap_or(default)
+    };
+    let size = |key| fields.size(key).map(|at| at.value);
+    let count = |key| fields.count(key).map(|count| count as usize);
     let limits = Limits {
         time: fields.duration("time").unwrap_or(default.time),
-        memory: memory.map_or(default.memory, |at| at.value),
-        output: fields.size("output").map_or(default.output, |at| at.value),
-        http_body: http_body.map_or(default.http_body, |at| at.value),
-        http_requests: fields
-            .count("http-requests")
-            .map_or(default.http_requests, |n| n as usize),
+        cpu: fields.duration("cpu").unwrap_or(default.cpu),
+        memory: within(
+            "memory",
+            size("memory"),
+            (1 << 20, MAX_MEMORY),
+            default.memory,
+            "it is at least 1MiB and at most 1GiB",
+        ),
+        tables: within(
+            "tables",
+            count("tables"),
+            (1, MAX_TABLE),
+            default.tables,
+            "it is at most 100000 elements",
+        ),
+        transfer: size("transfer").unwrap_or(default.transfer),
+        handles: count("handles").unwrap_or(default.handles),
+        output: size("output").unwrap_or(default.output),
+        edits: fields.count("edits").unwrap_or(default.edits),
+        log: fields.count("log").unwrap_or(default.log),
+        http_body: within(
+            "http-body",
+            size("http-body"),
+            (0, MAX_HTTP_BODY),
+            default.http_body,
+            "it is at most 64MiB",
+        ),
+        http_requests: count("http-requests").unwrap_or(default.http_requests),
     };
     fields.done();
     limits
+}
+
+fn breaker(fields: &Fields) -> Breaker {
+    let default = Breaker::default();
+    if fields.string_is("breaker", "off") {
+        return Breaker {
+            failures: 0,
+            ..default
+        };
+    }
+    let Some(fields) = fields.table("breaker") else {
+        return default;
+    };
+    let breaker = Breaker {
+        failures: fields.count("failures").unwrap_or(default.failures),
+        backoff: fields.duration("backoff").unwrap_or(default.backoff),
+    };
+    fields.done();
+    breaker
+}
+
+fn instances(fields: &Fields) -> Instances {
+    if fields.holds_table("instances")
+        && let Some(fields) = fields.table("instances")
+    {
+        let reuse = fields.count("reuse");
+        if reuse.is_none() {
+            let hint = "write `instances = { reuse = 100 }`: how many exchanges each serves";
+            let message = format!("[{}] has no `reuse`", fields.name);
+            fields.problem(fields.line, message, Some(hint));
+        }
+        fields.done();
+        return reuse.map_or(Instances::Snapshot, Instances::Reuse);
+    }
+    let words = [
+        ("snapshot", Instances::Snapshot),
+        ("fresh", Instances::Fresh),
+    ];
+    choice(fields, "instances", &words).unwrap_or(Instances::Snapshot)
 }
 
 fn output(fields: &Fields, directory: &Path) -> OutputTarget {

@@ -1,12 +1,13 @@
 //! `[server]` and `[log]`: the gateway's own bounds, and what it says of itself.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use super::choice;
 use crate::manifest::reader::Fields;
-use crate::manifest::{Log, Server};
+use crate::manifest::{CacheDirectory, Log, Server};
 
-pub(super) fn server(root: &Fields) -> Server {
+pub(super) fn server(root: &Fields, directory: &Path) -> Server {
     let default = Server::default();
     let Some(fields) = root.table("server") else {
         return default;
@@ -48,6 +49,11 @@ pub(super) fn server(root: &Fields) -> Server {
             .duration("drain-timeout")
             .unwrap_or(default.drain_timeout),
         settle: fields.duration("settle").unwrap_or(default.settle),
+        cache: match fields.string("cache").map(|at| at.value).as_deref() {
+            None => default.cache,
+            Some("off") => CacheDirectory::Off,
+            Some(path) => CacheDirectory::Named(directory.join(path)),
+        },
     };
     fields.done();
     server

@@ -5,7 +5,6 @@
 //! and those that carry credentials. A rehearsal makes no request at all.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, header};
@@ -18,11 +17,14 @@ use wasmtime_wasi_http::{
 
 use crate::callout::{Answer, Callout, CalloutError, MAX_HEADER_BYTES, Outgoing, Patience};
 use crate::message::plugin_header;
-use crate::plugin::Plugin;
+use crate::plugin::Terms;
 
 /// The most requests of one call. A call asks one service, perhaps with a
 /// token that it fetches before; what needs more is a crawler.
 pub const MAX_REQUESTS: u32 = 8;
+
+/// The most bytes of a body that are read although nothing will be sent.
+const MAX_UNSENT: usize = 1 << 20;
 
 /// What keeps a plugin's header fields small while they are made: the library
 /// counts its own bookkeeping too.
@@ -36,35 +38,39 @@ pub(in crate::plugin) struct Http {
 
 /// Where requests of one instance come out.
 pub(in crate::plugin) struct Hooks {
-    plugin: Arc<Plugin>,
+    terms: Arc<Terms>,
     /// When the call under way must have ended.
     deadline: Instant,
     /// Requests that it has made.
     requests: u32,
-    pub(in crate::plugin) rehearsal: bool,
+    rehearsal: bool,
     /// Bytes of answers that the instance may hold: as many as the answers of
     /// one call can have.
     held: Option<Arc<Semaphore>>,
 }
 
 impl Http {
-    pub(in crate::plugin) fn new(plugin: Arc<Plugin>) -> Self {
+    pub(in crate::plugin) fn new(terms: Arc<Terms>, rehearsal: bool) -> Self {
         let mut ctx = WasiHttpCtx::new();
         ctx.set_field_size_limit(MAX_FIELDS);
         let hooks = Hooks {
-            plugin,
+            terms,
             deadline: Instant::now(),
             requests: 0,
-            rehearsal: false,
+            rehearsal,
             held: None,
         };
         Self { ctx, hooks }
     }
 
-    /// A call begins, which has this much time.
-    pub(in crate::plugin) fn begin_call(&mut self, time: Duration) {
-        self.hooks.deadline = Instant::now() + time;
-        self.hooks.requests = 0;
+    /// A call begins, which has its plugin's time.
+    pub(in crate::plugin) fn begin_call(&mut self) {
+        let hooks = &mut self.hooks;
+        // Most plugins make no requests, and need not know what time it is.
+        if hooks.callout().is_some() {
+            hooks.deadline = Instant::now() + hooks.terms.limits.time;
+            hooks.requests = 0;
+        }
     }
 }
 
@@ -79,7 +85,7 @@ type Sent = Result<
 
 /// A request on its way, with all that it needs.
 struct Call {
-    plugin: Arc<Plugin>,
+    terms: Arc<Terms>,
     outgoing: Outgoing,
     /// What the plugin sees of the URL in the log: no path, no query.
     origin: String,
@@ -89,14 +95,14 @@ struct Call {
 
 impl Hooks {
     fn callout(&self) -> Option<&Callout> {
-        self.plugin.callout.as_ref()
+        self.terms.given.callout.as_ref()
     }
 
     /// Whether a request may be made at all; the answer of one that may not.
     fn admit(&mut self, head: &http::request::Parts) -> Result<(Outgoing, String), Code> {
         let origin = head.uri.authority().map(ToString::to_string);
         let origin = origin.unwrap_or_default();
-        let name = &self.plugin.name;
+        let name = &self.terms.name;
         if self.rehearsal {
             return Err(Code::InternalError(Some(
                 "no request is made in a rehearsal".to_owned(),
@@ -151,13 +157,21 @@ impl WasiHttpHooks for Hooks {
         _: Box<dyn Future<Output = Result<(), Code>> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
         let (head, body) = request.into_parts();
+        let deadline = self.deadline;
         let (outgoing, origin) = match self.admit(&head) {
             Ok(admitted) => admitted,
-            Err(code) => return Box::new(async { Err(code) }),
+            Err(code) => {
+                return Box::new(async move {
+                    // A plugin that is still writing breaks in some languages
+                    // when nobody reads.
+                    let _ = tokio::time::timeout_at(deadline, whole(body, MAX_UNSENT)).await;
+                    Err(code)
+                });
+            }
         };
         let options = options.unwrap_or_default();
         let call = Call {
-            plugin: self.plugin.clone(),
+            terms: self.terms.clone(),
             outgoing,
             origin,
             patience: Patience {
@@ -166,7 +180,6 @@ impl WasiHttpHooks for Hooks {
             },
             held: self.held(),
         };
-        let deadline = self.deadline;
         // The call's own time ends it too; but its instance may be kept.
         Box::new(async move {
             match tokio::time::timeout_at(deadline, call.run(body)).await {
@@ -183,7 +196,7 @@ impl WasiHttpHooks for Hooks {
 
 impl Call {
     async fn run(self, body: WasiBody) -> Sent {
-        let Some(callout) = &self.plugin.callout else {
+        let Some(callout) = &self.terms.given.callout else {
             return Err(Code::HttpRequestDenied);
         };
         let body = whole(body, callout.max_body()).await?;
@@ -192,11 +205,11 @@ impl Call {
             status,
             headers,
             body,
-        } = sent.map_err(|error| told(&self.plugin.name, &self.origin, &error))?;
+        } = sent.map_err(|error| told(&self.terms.name, &self.origin, &error))?;
         let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
         let Ok(place) = self.held.try_acquire_many_owned(length) else {
             let why = "the instance holds too many answers";
-            refused(&self.plugin.name, &self.origin, why);
+            refused(&self.terms.name, &self.origin, why);
             return Err(Code::HttpResponseBodySize(Some(u64::from(length))));
         };
         // The bytes count until the plugin is done with them.

@@ -45,7 +45,11 @@ impl State {
 
 impl store::Host for State {
     async fn open(&mut self, name: String) -> Answer<Resource<Opened>> {
-        let granted = self.plugin.grants.contains(&Grant::KeyValue(name.clone()));
+        let granted = self
+            .terms
+            .given
+            .grants
+            .contains(&Grant::KeyValue(name.clone()));
         if !granted {
             return Ok(Err(store::Error::AccessDenied));
         }
@@ -53,7 +57,7 @@ impl store::Host for State {
             let scratch = self.scratch.get_or_insert_with(Memory::default);
             scratch.bucket(&name)
         } else {
-            self.plugin.store.bucket(&name)
+            self.terms.given.store.bucket(&name)
         };
         match opening.await {
             Ok(bucket) => Ok(Ok(self.table.push(Opened(bucket))?)),

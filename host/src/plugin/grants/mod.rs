@@ -9,13 +9,16 @@ pub(super) mod http;
 pub(super) mod key_value;
 mod refusal;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::callout::Origin;
+use crate::callout::{Bound, Callout, Origin, Reach};
+use crate::plugin::Limits;
+use crate::store::Store;
 
 pub use refusal::Refusal;
 
@@ -53,6 +56,65 @@ pub enum Capability {
 pub struct NotAGrant {
     pub message: String,
     pub hint: String,
+}
+
+/// What one plugin is given: its grants, and what they open.
+pub struct Given {
+    grants: BTreeSet<Grant>,
+    /// None if it is granted no origin.
+    callout: Option<Callout>,
+    /// Where the buckets are.
+    store: Arc<dyn Store>,
+}
+
+impl Given {
+    /// What grants open, with the credentials that they name.
+    ///
+    /// # Errors
+    ///
+    /// If the system's certificates cannot be loaded.
+    pub fn new(
+        grants: BTreeSet<Grant>,
+        credentials: BTreeMap<String, Bound>,
+        limits: &Limits,
+        store: Arc<dyn Store>,
+    ) -> Result<Arc<Self>, String> {
+        let mut reach = Reach {
+            credentials,
+            max_requests: limits.http_requests,
+            max_body: limits.http_body,
+            ..Reach::default()
+        };
+        for grant in &grants {
+            match grant {
+                Grant::Http(origin) => reach.origins.push(origin.clone()),
+                Grant::Private(net) => reach.private.push(*net),
+                _ => {}
+            }
+        }
+        let callout = if reach.origins.is_empty() {
+            None
+        } else {
+            Some(Callout::new(reach).map_err(|e| e.to_string())?)
+        };
+        Ok(Arc::new(Self {
+            grants,
+            callout,
+            store,
+        }))
+    }
+
+    pub fn grants(&self) -> &BTreeSet<Grant> {
+        &self.grants
+    }
+}
+
+impl fmt::Debug for Given {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Given")
+            .field("grants", &self.grants)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How each grant is written.

@@ -1,0 +1,278 @@
+//! How a plugin fares: its calls counted by how they ended, its last failures,
+//! and the breaker that spares exchanges a plugin which fails every time.
+//!
+//! One `Health` belongs to one `Plugin`, so counts begin anew with a new
+//! component or configuration, and go on through reloads that change neither.
+//! Calls count from many threads at once; a call that ends well takes no lock.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::CallError;
+
+/// How many failures of a plugin are remembered: enough to see a pattern.
+const REMEMBERED: usize = 8;
+
+/// The longest a breaker waits before the plugin is tried again.
+const MAX_BACKOFF: Duration = Duration::from_secs(300);
+
+/// When a plugin that fails every time is no longer called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Breaker {
+    /// How many failures in a row open it; 0 never does.
+    pub failures: u32,
+    /// How long the plugin is left alone then; doubled with each trial that
+    /// fails, up to five minutes.
+    pub backoff: Duration,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self {
+            // Fewer would let one bad prompt, sent again by its client, open it.
+            failures: 5,
+            // A plugin does not mend itself; a service that it asks may.
+            backoff: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Calls by how they ended. All count from the plugin's load.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Calls that returned `ok`, a refusal among them.
+    pub ok: u64,
+    /// The plugin reported a problem.
+    pub problems: u64,
+    /// It trapped, or broke the contract.
+    pub traps: u64,
+    /// It used up its wall time or its CPU time.
+    pub deadlines: u64,
+    /// It reached a limit of memory or of tables.
+    pub memory: u64,
+    /// No instance was free.
+    pub exhausted: u64,
+    /// Not called, since its breaker was open.
+    pub spared: u64,
+    /// Not called, since an operator had disabled it.
+    pub disabled: u64,
+    /// Instances that were started.
+    pub instances: u64,
+    /// Time of all calls, in microseconds, starts of instances included.
+    pub time_us: u64,
+}
+
+/// A failure that is remembered.
+#[derive(Debug, Clone)]
+pub struct Failed {
+    pub at: SystemTime,
+    /// The function that was called: "check", "decoder.push".
+    pub call: &'static str,
+    /// How it ended, with the backtrace if it trapped.
+    pub error: CallError,
+}
+
+/// Whether a plugin is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It is.
+    Well,
+    /// It failed too often in a row, and is left alone for so long.
+    Spared(Duration),
+    /// An operator has disabled it.
+    Disabled,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Health {
+    breaker: Breaker,
+    ok: AtomicU64,
+    problems: AtomicU64,
+    traps: AtomicU64,
+    deadlines: AtomicU64,
+    memory: AtomicU64,
+    exhausted: AtomicU64,
+    spared: AtomicU64,
+    refused_disabled: AtomicU64,
+    instances: AtomicU64,
+    time_us: AtomicU64,
+    disabled: AtomicBool,
+    /// Failures since the last call that ended well.
+    in_a_row: AtomicU32,
+    recent: Mutex<Recent>,
+}
+
+#[derive(Debug, Default)]
+struct Recent {
+    failures: VecDeque<Failed>,
+    /// While the breaker is open.
+    open: Option<Open>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    until: Instant,
+    backoff: Duration,
+    /// Whether an exchange has been let through to try the plugin.
+    tried: bool,
+}
+
+impl Health {
+    pub fn new(breaker: Breaker) -> Self {
+        Self {
+            breaker,
+            ok: AtomicU64::new(0),
+            problems: AtomicU64::new(0),
+            traps: AtomicU64::new(0),
+            deadlines: AtomicU64::new(0),
+            memory: AtomicU64::new(0),
+            exhausted: AtomicU64::new(0),
+            spared: AtomicU64::new(0),
+            refused_disabled: AtomicU64::new(0),
+            instances: AtomicU64::new(0),
+            time_us: AtomicU64::new(0),
+            disabled: AtomicBool::new(false),
+            in_a_row: AtomicU32::new(0),
+            recent: Mutex::default(),
+        }
+    }
+
+    /// What has been counted so far.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            ok: self.ok.load(Relaxed),
+            problems: self.problems.load(Relaxed),
+            traps: self.traps.load(Relaxed),
+            deadlines: self.deadlines.load(Relaxed),
+            memory: self.memory.load(Relaxed),
+            exhausted: self.exhausted.load(Relaxed),
+            spared: self.spared.load(Relaxed),
+            disabled: self.refused_disabled.load(Relaxed),
+            instances: self.instances.load(Relaxed),
+            time_us: self.time_us.load(Relaxed),
+        }
+    }
+
+    /// The last failures, the newest last.
+    pub fn failures(&self) -> Vec<Failed> {
+        self.recent().failures.iter().cloned().collect()
+    }
+
+    /// Whether the plugin is called now.
+    pub fn standing(&self) -> Standing {
+        if self.disabled.load(Relaxed) {
+            return Standing::Disabled;
+        }
+        match self.recent().open {
+            Some(open) => Standing::Spared(open.until.saturating_duration_since(Instant::now())),
+            None => Standing::Well,
+        }
+    }
+
+    /// Whether exchanges go on without the plugin by an operator's word.
+    pub fn set_disabled(&self, disabled: bool) {
+        self.disabled.store(disabled, Relaxed);
+    }
+
+    /// How many failures there have been since a call last ended well.
+    pub fn failures_in_a_row(&self) -> u32 {
+        self.in_a_row.load(Relaxed)
+    }
+
+    /// Whether an instance may be started; the error says why not. When the
+    /// breaker's wait is over one exchange is let through to try the plugin.
+    pub(super) fn admit(&self) -> Result<(), CallError> {
+        if self.disabled.load(Relaxed) {
+            self.refused_disabled.fetch_add(1, Relaxed);
+            return Err(CallError::Disabled);
+        }
+        if self.breaker.failures == 0 || self.in_a_row.load(Relaxed) < self.breaker.failures {
+            return Ok(());
+        }
+        let now = Instant::now();
+        let mut recent = self.recent();
+        match &mut recent.open {
+            Some(open) if now < open.until => {
+                self.spared.fetch_add(1, Relaxed);
+                Err(CallError::Spared(open.until - now))
+            }
+            // This one tries; others wait until it has failed or done well.
+            Some(open) => {
+                open.until = now + open.backoff;
+                open.tried = true;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// An instance was started.
+    pub(super) fn started(&self) {
+        self.instances.fetch_add(1, Relaxed);
+    }
+
+    /// A call took so long.
+    pub(super) fn took(&self, time: Duration) {
+        let time = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.time_us.fetch_add(time, Relaxed);
+    }
+
+    /// A call ended well.
+    pub(super) fn well(&self) {
+        self.ok.fetch_add(1, Relaxed);
+        if self.in_a_row.load(Relaxed) != 0 && self.in_a_row.swap(0, Relaxed) != 0 {
+            self.recent().open = None;
+        }
+    }
+
+    /// A call failed. A want of instances is not the plugin's fault, and a
+    /// problem that it reports is an answer: neither opens the breaker.
+    pub(super) fn failed(&self, call: &'static str, error: &CallError) {
+        let (count, broke) = match error {
+            CallError::Problem { .. } | CallError::Configuration(_) => (&self.problems, false),
+            CallError::Exhausted => (&self.exhausted, false),
+            CallError::Deadline(_) | CallError::Cpu(_) => (&self.deadlines, true),
+            CallError::Limit(_) => (&self.memory, true),
+            CallError::Spent | CallError::Spared(_) | CallError::Disabled => return,
+            _ => (&self.traps, true),
+        };
+        count.fetch_add(1, Relaxed);
+        let mut recent = self.recent();
+        recent.failures.push_back(Failed {
+            at: SystemTime::now(),
+            call,
+            error: error.clone(),
+        });
+        if recent.failures.len() > REMEMBERED {
+            recent.failures.pop_front();
+        }
+        if broke {
+            self.broke(&mut recent);
+        }
+    }
+
+    fn broke(&self, recent: &mut Recent) {
+        let in_a_row = self.in_a_row.fetch_add(1, Relaxed).saturating_add(1);
+        if self.breaker.failures == 0 || in_a_row < self.breaker.failures {
+            return;
+        }
+        let backoff = match recent.open {
+            // Calls that were under way when it opened say nothing new.
+            Some(open) if !open.tried => return,
+            Some(open) => (open.backoff * 2).min(MAX_BACKOFF),
+            None => self.breaker.backoff,
+        };
+        recent.open = Some(Open {
+            until: Instant::now() + backoff,
+            backoff,
+            tried: false,
+        });
+    }
+
+    fn recent(&self) -> std::sync::MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,120 @@
+//! Instances of one plugin that wait for an exchange.
+//!
+//! There are two kinds. A plugin whose manifest entry says `instances =
+//! { reuse = N }` gives each instance to up to N exchanges, one after another:
+//! fast for languages that start slowly, at the price that what an exchange
+//! leaves in memory is there for the next. And a plugin that should begin from
+//! a snapshot but cannot has a few *spares*, made and configured ahead, each
+//! for one exchange only.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::Plugin;
+use super::running::Running;
+
+/// How many instances wait at the most. More are in use at a time only while
+/// there is a peak, and an instance that waits has a place in the engine's pool.
+const MAX_IDLE: usize = 64;
+
+/// How many spares are made ahead: as many as exchanges that begin at once on
+/// a quiet gateway.
+const SPARES: usize = 4;
+
+/// How the instances of a plugin come to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Instances {
+    /// One for each exchange, from an image taken after `configure` and a few
+    /// synthetic calls; from spares if that cannot be had.
+    Snapshot,
+    /// One for each exchange, configured anew.
+    Fresh,
+    /// Each serves so many exchanges, one after another.
+    Reuse(u32),
+}
+
+impl std::fmt::Display for Instances {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Instances::Snapshot => f.write_str("snapshot"),
+            Instances::Fresh => f.write_str("fresh"),
+            Instances::Reuse(most) => write!(f, "reuse {most}"),
+        }
+    }
+}
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Pool {
+    /// How many exchanges an instance serves.
+    serves: u32,
+    spares: bool,
+    idle: Mutex<Vec<Running>>,
+}
+
+impl Pool {
+    /// `snapshot` tells whether instances begin from one.
+    pub(super) fn new(instances: Instances, snapshot: bool) -> Self {
+        Self {
+            serves: match instances {
+                Instances::Reuse(most) => most,
+                Instances::Snapshot | Instances::Fresh => 1,
+            },
+            spares: instances == Instances::Snapshot && !snapshot,
+            idle: Mutex::default(),
+        }
+    }
+
+    /// An instance that is ready; none if one has to be made.
+    pub(super) async fn take(&self, plugin: &Arc<Plugin>) -> Option<Running> {
+        if self.serves == 1 && !self.spares {
+            return None;
+        }
+        if self.spares {
+            refill(plugin);
+        }
+        loop {
+            let mut running = self.idle().pop()?;
+            if running.served == 0 || running.clear().await.is_ok() {
+                return Some(running);
+            }
+        }
+    }
+
+    /// Keeps an instance for another exchange, if it may serve one.
+    pub(super) fn give_back(&self, mut running: Running) {
+        running.served += 1;
+        running.kept = None;
+        // Half of its memory is filled already: the next exchange would break it.
+        let full = running.store.data().limiter.is_half_full();
+        if running.served < self.serves && !full {
+            self.keep(running, MAX_IDLE);
+        }
+    }
+
+    fn keep(&self, running: Running, most: usize) {
+        let mut idle = self.idle();
+        if idle.len() < most {
+            idle.push(running);
+        }
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Running>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Makes a spare, off the request path, while the plugin is there.
+fn refill(plugin: &Arc<Plugin>) {
+    if plugin.pool.idle().len() > SPARES {
+        return;
+    }
+    let plugin = Arc::downgrade(plugin);
+    tokio::spawn(async move {
+        let Some(plugin) = plugin.upgrade() else {
+            return;
+        };
+        if let Ok(running) = Running::make(&plugin).await {
+            plugin.pool.keep(running, SPARES);
+        }
+    });
+}

@@ -1,0 +1,135 @@
+//! A component that has been instantiated and configured: its store, and the
+//! limits that hold while one of its functions runs.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures_util::poll;
+use tokio::sync::OwnedSemaphorePermit;
+use wasmtime::component::{Instance as Linked, ResourceAny};
+use wasmtime::{Store, UpdateDeadline, format_err};
+
+use super::call::{CallError, broken, unfit};
+use super::stages::Guests;
+use super::state::State;
+use super::{ConfigError, Plugin};
+
+/// See the module.
+pub(super) struct Running {
+    pub(super) store: Store<State>,
+    pub(super) linked: Linked,
+    pub(super) guests: Guests,
+    /// Exchanges that it has served.
+    pub(super) served: u32,
+    /// What the host holds of the plugin's own: a decoder, a session.
+    pub(super) owned: Vec<ResourceAny>,
+    /// Its place among those that are kept for the length of an answer.
+    pub(super) kept: Option<OwnedSemaphorePermit>,
+}
+
+impl Running {
+    /// Makes an instance and configures it, unless its configuration is part
+    /// of its image.
+    pub(super) async fn make(plugin: &Arc<Plugin>) -> Result<Self, CallError> {
+        let limits = &plugin.terms.limits;
+        let state = State::new(plugin.terms.clone(), plugin.rehearses);
+        let mut store = Store::new(plugin.code.pre.engine(), state);
+        store.limiter(|state| &mut state.limiter);
+        store.set_epoch_deadline(1);
+        // Lets others have the thread, and counts what it has used.
+        store.epoch_deadline_callback(|mut store| {
+            let state = store.data_mut();
+            state.slices += 1;
+            if state.used_up() {
+                return Err(format_err!("the limit of CPU time was reached"));
+            }
+            Ok(UpdateDeadline::Yield(1))
+        });
+        store.set_hostcall_fuel(limits.transfer);
+
+        let linking = plugin.code.pre.instantiate_async(&mut store);
+        let linked = match within(limits.time, linking).await {
+            Some(Ok(linked)) => linked,
+            Some(Err(error)) => return Err(broken(&store, &error)),
+            None => return Err(CallError::Deadline(limits.time)),
+        };
+        let mut running = Self {
+            store,
+            linked,
+            guests: Guests::default(),
+            served: 0,
+            owned: Vec::new(),
+            kept: None,
+        };
+        if !plugin.code.configured {
+            running.configure(plugin).await?;
+        }
+        plugin.health.started();
+        Ok(running)
+    }
+
+    async fn configure(&mut self, plugin: &Arc<Plugin>) -> Result<(), CallError> {
+        let Some(indices) = &plugin.code.stages.configuration else {
+            return Ok(());
+        };
+        let guest = indices.load(&mut self.store, &self.linked).map_err(unfit)?;
+        let answer = self
+            .limited(async |running| {
+                let config = &plugin.terms.config;
+                guest.call_configure(&mut running.store, config).await
+            })
+            .await?;
+        answer.map_err(|errors| {
+            let told = errors.into_iter().map(|e| ConfigError {
+                pointer: e.pointer,
+                message: e.message,
+            });
+            CallError::Configuration(told.collect())
+        })
+    }
+
+    /// Runs a call within the plugin's limits. After an error the instance
+    /// must not be entered again.
+    pub(super) async fn limited<T>(
+        &mut self,
+        call: impl AsyncFnOnce(&mut Self) -> wasmtime::Result<T>,
+    ) -> Result<T, CallError> {
+        let state = self.store.data_mut();
+        state.begin_call();
+        let time = state.terms.limits.time;
+        match within(time, call(self)).await {
+            Some(Ok(result)) => Ok(result),
+            Some(Err(error)) => Err(broken(&self.store, &error)),
+            None => Err(CallError::Deadline(time)),
+        }
+    }
+
+    /// Makes it ready for another exchange: drops what the last one left.
+    pub(super) async fn clear(&mut self) -> Result<(), CallError> {
+        let owned = std::mem::take(&mut self.owned);
+        self.limited(async |running| {
+            for resource in owned {
+                resource.resource_drop_async(&mut running.store).await?;
+            }
+            Ok(())
+        })
+        .await?;
+        let state = self.store.data_mut();
+        state.exchange = None;
+        state.logged.store(0, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// What a future comes to within a time; none if it takes longer. Most calls
+/// end at their first poll, and for those no timer is set.
+async fn within<F: Future>(time: Duration, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    if let Poll::Ready(value) = poll!(&mut future) {
+        return Some(value);
+    }
+    tokio::time::timeout(time, future).await.ok()
+}
