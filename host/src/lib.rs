@@ -7,6 +7,8 @@
 //! |---|---|
 //! | [`manifest`] | `proxy.toml`: from raw to valid, every problem with its line |
 //! | [`plugin`] | components: loading, checking, limits, calls; the contract's host side |
+//! | [`callout`] | requests that plugins make: to whom, how many, with which credential |
+//! | [`store`] | state that plugins share and that outlives an exchange |
 //! | [`generation`] | a manifest and its plugins, put together, immutable; earlier ones |
 //! | [`gateway`] | the live generation and what lives as long as the process |
 //! | [`reload`] | watching files; a new generation for the old one, or the reason why not |
@@ -22,14 +24,17 @@
 //!
 //! Beneath all: [`json`] (edits that touch nothing else), [`message`] (what
 //! plugins see), [`event`] (what models say), [`failure`] (how an exchange
-//! fails), [`secret`].
+//! fails), [`secret`], [`veil`] (covering a secret in what comes back).
 //!
 //! # Invariants
 //!
 //! - The host knows no provider by name. Providers are components and lines of
 //!   the manifest.
 //! - A plugin sees no credential. `upstream` places it after the last plugin
-//!   has run, on a request whose host the manifest chose.
+//!   has run, on a request whose host the manifest chose; `callout` where a
+//!   plugin's own request names it.
+//! - What a component imports is linked if the manifest grants it, and nothing
+//!   else is. A plugin's request goes to an address that was checked.
 //! - A call of a plugin works on a clone of the message, which replaces the
 //!   original only if the call returns `ok`.
 //! - Bytes that no plugin edited are the bytes that the client sent.
@@ -50,6 +55,7 @@ pub mod admin;
 pub mod answer;
 pub mod bindings;
 pub mod builtin;
+pub mod callout;
 pub mod dialect;
 pub mod event;
 pub mod exchange;
@@ -66,4 +72,6 @@ pub mod record;
 pub mod reload;
 pub mod secret;
 pub mod server;
+pub mod store;
 pub mod upstream;
+pub mod veil;

@@ -278,6 +278,9 @@ fn report(generation: &Generation, config: &Path, out: &mut impl Write) -> io::R
             plugin.digest
         )?;
         writeln!(out, "  {}", begins(plugin))?;
+        for grant in plugin.unasked() {
+            writeln!(out, "  never asks for its grant \"{grant}\"")?;
+        }
     }
     for route in &generation.routes {
         let filters: Vec<_> = route

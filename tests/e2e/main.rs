@@ -7,18 +7,22 @@
 )]
 
 mod admin;
+mod buckets;
 mod bytes;
+mod canary;
 mod client;
 mod connections;
 mod corpus;
 mod direct;
 mod faults;
 mod filters;
+mod grants;
 mod guests;
 mod hostile;
 mod instances;
 mod integrity;
 mod limits;
+mod log;
 mod manifest;
 mod providers;
 mod readme;

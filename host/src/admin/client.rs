@@ -61,7 +61,7 @@ impl Client {
             Admin::Tcp(address) => (builder, format!("http://{address}/v1")),
         };
         // The library wants one, although nothing here is encrypted.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        crate::upstream::install_cryptography();
         let http = builder.build()?;
         Ok(Self { at, http, base })
     }

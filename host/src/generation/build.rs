@@ -10,18 +10,22 @@ use tokio::sync::mpsc;
 
 use super::components::Components;
 use super::{Generation, Member, Provider, Route, UnderWay};
+use crate::callout::Bound;
 use crate::manifest::{
     self, Manifest, OutputTarget, PluginEntry, PluginName, Problem, Problems, RouteEntry, Step,
 };
 use crate::plugin::{
-    LoadError, Loader, LogRate, OnFailure, Output, Plugin, Source as Component, Stage, Terms,
+    Given, LoadError, Loader, LogRate, OnFailure, Output, Plugin, Source as Component, Stage, Terms,
 };
 use crate::record::Logger;
+use crate::store::{Memory, Store};
 
 /// Makes generations one after another, and carries over what has not changed.
 pub struct Builder {
     loader: Arc<Loader>,
     kept: Mutex<Kept>,
+    /// What plugins keep, through all generations.
+    store: Arc<dyn Store>,
     running: mpsc::Sender<()>,
 }
 
@@ -38,6 +42,8 @@ struct Identity {
     name: String,
     digest: String,
     terms: String,
+    /// A credential that changes is another.
+    credentials: Vec<String>,
 }
 
 type Loaded = BTreeMap<String, Arc<Plugin>>;
@@ -49,6 +55,7 @@ impl Builder {
         Self {
             loader,
             kept: Mutex::default(),
+            store: Arc::new(Memory::default()),
             running,
         }
     }
@@ -133,7 +140,8 @@ impl Builder {
         let read = components.read.into_iter();
         let loading = read.filter_map(|(name, component)| {
             let entry = manifest.plugins.get(&name)?;
-            Some(self.load(entry, component))
+            let credentials = entry.secrets(&manifest.credentials);
+            Some(self.load(entry, component, credentials))
         });
         let mut loaded = Loaded::new();
         for result in futures_util::future::join_all(loading).await {
@@ -151,6 +159,7 @@ impl Builder {
         &self,
         entry: &PluginEntry,
         source: Component,
+        credentials: BTreeMap<String, Bound>,
     ) -> Result<Arc<Plugin>, Vec<Problem>> {
         let identity = Identity {
             name: entry.name.clone(),
@@ -165,12 +174,16 @@ impl Builder {
                 entry.config,
                 source.fixtures
             ),
+            credentials: credentials.values().map(Bound::identity).collect(),
         };
         let known = self.kept().plugins.get(&identity).and_then(Weak::upgrade);
         if let Some(plugin) = known {
             return Ok(plugin);
         }
         let failed = |error: LoadError| unloadable(entry, &error);
+        let (grants, store) = (entry.grants.clone(), self.store.clone());
+        let given = Given::new(grants, credentials, &entry.limits, store)
+            .map_err(|e| vec![problem(entry.grants_line, Step::Check, e)])?;
         let terms = Terms {
             name: entry.name.clone(),
             config: entry.config.clone(),
@@ -185,9 +198,9 @@ impl Builder {
                     format!("plugin \"{}\": its output: {e}", entry.name),
                 )]
             })?,
+            given,
         };
-        let loading = self.loader.load(source, entry.grants.clone(), terms);
-        let plugin = loading.await.map_err(failed)?;
+        let plugin = self.loader.load(source, terms).await.map_err(failed)?;
         self.kept()
             .plugins
             .insert(identity, Arc::downgrade(&plugin));

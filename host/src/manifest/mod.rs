@@ -23,6 +23,7 @@ pub use environment::{Environment, SecretSource};
 pub use lock::{Lock, Locked};
 pub use problem::{Problem, Problems, Step};
 
+use crate::callout::Bound;
 use crate::plugin::{Breaker, Grant, Instances, Limits, OnFailure};
 use crate::secret::Secret;
 use crate::upstream::Base;
@@ -225,6 +226,7 @@ pub struct PluginEntry {
     /// The line of each pointer into the configuration.
     config_lines: Vec<(String, usize)>,
     pub grants: BTreeSet<Grant>,
+    pub grants_line: usize,
     pub limits: Limits,
     pub breaker: Breaker,
     pub instances: Instances,
@@ -240,6 +242,22 @@ pub struct PluginEntry {
 }
 
 impl PluginEntry {
+    /// The credentials that may be placed in the plugin's own requests.
+    pub fn secrets(&self, credentials: &BTreeMap<String, Credential>) -> BTreeMap<String, Bound> {
+        let named = self.grants.iter().filter_map(|grant| match grant {
+            Grant::Secret(name) => Some((name, credentials.get(name)?)),
+            _ => None,
+        });
+        let bound = named.map(|(name, credential)| {
+            let bound = Bound {
+                secret: credential.secret.clone(),
+                hosts: credential.hosts.clone(),
+            };
+            (name.clone(), bound)
+        });
+        bound.collect()
+    }
+
     /// The line of what a pointer into the configuration names, or of the
     /// nearest thing around it.
     pub fn config_line(&self, pointer: &str) -> usize {

@@ -6,7 +6,9 @@ use std::path::Path;
 use super::choice;
 use crate::manifest::reader::{At, Fields};
 use crate::manifest::{OutputTarget, PluginEntry, Source};
-use crate::plugin::{Breaker, Grant, Instances, Limits, MAX_MEMORY, MAX_TABLE, OnFailure};
+use crate::plugin::{
+    Breaker, Grant, Instances, Limits, MAX_HTTP_BODY, MAX_MEMORY, MAX_TABLE, OnFailure,
+};
 use crate::upstream::Base;
 
 pub(super) fn plugin(name: String, fields: Fields, directory: &Path) -> Option<PluginEntry> {
@@ -27,6 +29,7 @@ pub(super) fn plugin(name: String, fields: Fields, directory: &Path) -> Option<P
         config,
         config_lines,
         grants: grants(&fields),
+        grants_line: fields.line_of("grants"),
         limits: limits(&fields),
         breaker: breaker(&fields),
         instances: instances(&fields),
@@ -85,25 +88,14 @@ fn sha256(fields: &Fields) -> Option<At<String>> {
 
 fn grants(fields: &Fields) -> BTreeSet<Grant> {
     let asked = fields.strings("grants").into_iter();
-    let known = asked.filter_map(|at| {
-        let grant = Grant::ALL
-            .into_iter()
-            .find(|grant| grant.to_string() == at.value);
-        if grant.is_none() {
-            let all: Vec<_> = Grant::ALL
-                .iter()
-                .map(|grant| format!("\"{grant}\""))
-                .collect();
-            let hint = format!("there are {}", all.join(", "));
-            fields.problem(
-                at.line,
-                format!("there is no grant \"{}\"", at.value),
-                Some(&hint),
-            );
+    let read = asked.filter_map(|at| match at.value.parse::<Grant>() {
+        Ok(grant) => Some(grant),
+        Err(wrong) => {
+            fields.problem(at.line, wrong.message, Some(&wrong.hint));
+            None
         }
-        grant
     });
-    known.collect()
+    read.collect()
 }
 
 fn limits(fields: &Fields) -> Limits {
@@ -142,6 +134,14 @@ fn limits(fields: &Fields) -> Limits {
         output: size("output").unwrap_or(default.output),
         edits: fields.count("edits").unwrap_or(default.edits),
         log: fields.count("log").unwrap_or(default.log),
+        http_body: within(
+            "http-body",
+            size("http-body"),
+            (0, MAX_HTTP_BODY),
+            default.http_body,
+            "it is at most 64MiB",
+        ),
+        http_requests: count("http-requests").unwrap_or(default.http_requests),
     };
     fields.done();
     limits
