@@ -73,8 +73,17 @@ pub struct Capture {
     requests: Arc<Mutex<Vec<Captured>>>,
 }
 
+/// What to answer to a request.
+type Answering = Arc<dyn Fn(&Captured) -> Answer + Send + Sync>;
+
 impl Capture {
     pub async fn start(answer: Answer) -> Self {
+        Self::answering(move |_| answer.clone()).await
+    }
+
+    /// Answers as each request asks for.
+    pub async fn answering(answer: impl Fn(&Captured) -> Answer + Send + Sync + 'static) -> Self {
+        let answer: Answering = Arc::new(answer);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -99,9 +108,10 @@ impl Capture {
     }
 }
 
-async fn serve(mut stream: TcpStream, answer: Answer, kept: Arc<Mutex<Vec<Captured>>>) {
+async fn serve(mut stream: TcpStream, answering: Answering, kept: Arc<Mutex<Vec<Captured>>>) {
     let mut buffer = Vec::new();
     while let Some(captured) = read(&mut stream, &mut buffer).await {
+        let answer = answering(&captured);
         let index = {
             let mut kept = kept.lock().expect("the requests");
             kept.push(captured);

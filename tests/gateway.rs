@@ -1,19 +1,20 @@
 //! A gateway in this process, on a free port, with a manifest of its own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use palisade::admin::Listener;
 use palisade::gateway::Gateway;
 use palisade::generation::{Builder, Generation};
-use palisade::manifest::{Environment, Manifest, Problems};
+use palisade::manifest::{Admin, Environment, Manifest, Problems};
 use palisade::plugin::{Cache, Engines, Loader};
-use palisade::reload::{self, Reloader};
-use palisade::server::{self, Drained};
+use palisade::process::{Parts, Process};
+use palisade::reload::{self, Control};
+use palisade::server::Drained;
 use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::sync::{mpsc, oneshot};
 
 /// One loader serves all tests of a process, and keeps what it compiles for the
 /// next.
@@ -32,11 +33,10 @@ pub struct Palisade {
     pub url: String,
     /// Where its manifest is, and whatever the test puts beside it.
     pub directory: tempfile::TempDir,
-    gateway: Arc<Gateway>,
+    process: Process,
+    /// Where it is administered, if its manifest says so.
+    pub admin: Option<Admin>,
     stop: Option<oneshot::Sender<()>>,
-    serving: JoinHandle<Drained>,
-    reloading: JoinHandle<()>,
-    asked: Arc<Notify>,
 }
 
 impl Palisade {
@@ -65,46 +65,68 @@ impl Palisade {
         let file = directory.path().join("proxy.toml");
         let text = manifest.replace("{dir}", &directory.path().display().to_string());
         std::fs::write(&file, &text).expect("the manifest to be written");
-        let (manifest, start) = reload::load(&file).unwrap_or_else(|problems| panic!("{problems}"));
+        Self::of(loader, directory, file).await
+    }
+
+    /// Starts a gateway with the manifest that is there already.
+    pub async fn at(file: &Path) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        Self::of(loader(), directory, file.to_owned()).await
+    }
+
+    async fn of(loader: Arc<Loader>, directory: tempfile::TempDir, file: PathBuf) -> Self {
+        let loaded = reload::load(&file).await;
+        let ((manifest, components), start) =
+            loaded.unwrap_or_else(|problems| panic!("{problems}"));
+        let at = manifest.admin.clone();
         let (running, _) = mpsc::channel(1);
         let builder = Builder::new(loader, running);
-        let generation = builder
-            .build(manifest)
-            .await
-            .unwrap_or_else(|p| panic!("{p}"));
-        let gateway = Arc::new(Gateway::new(generation).expect("a gateway"));
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let reloader = Reloader::new(gateway.clone(), builder, file, start);
+        let generation = builder.make(manifest, components).await;
+        let clients = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", clients.local_addr().expect("an address"));
+        let administrators = match &at {
+            Some(at) => Some(Listener::bind(at).await.expect("a place for admin")),
+            None => None,
+        };
+        let admin = administrators.as_ref().map(|at| at.address().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();
         let wait = async {
             let _ = stopped.await;
         };
-        let serving = tokio::spawn(server::serve(gateway.clone(), listener, wait));
-        let asked = Arc::new(Notify::new());
-        let reloading = tokio::spawn(reloader.run(asked.clone()));
+        let parts = Parts {
+            manifest: file,
+            generation: generation.unwrap_or_else(|problems| panic!("{problems}")),
+            start,
+            builder,
+            clients,
+            administrators,
+        };
         Self {
             url,
             directory,
-            gateway,
+            process: Process::start(parts, wait).expect("a gateway"),
+            admin,
             stop: Some(stop),
-            serving,
-            reloading,
-            asked,
         }
     }
 
     /// What is wrong with a manifest and its plugins; none if nothing is.
     pub async fn problems(manifest: &str, variables: &[(&str, &str)]) -> Option<Problems> {
+        Self::made(manifest, variables).await.err()
+    }
+
+    /// The generation that a manifest makes up, or what is wrong.
+    pub async fn generation_of(manifest: &str) -> Result<Generation, Problems> {
+        Self::made(manifest, &[]).await
+    }
+
+    async fn made(manifest: &str, variables: &[(&str, &str)]) -> Result<Generation, Problems> {
         let directory = tempfile::tempdir().expect("a directory");
         let environment = Environment::of(variables, directory.path());
         let file = directory.path().join("proxy.toml");
-        let manifest = match Manifest::parse(&file, manifest, &environment) {
-            Ok(manifest) => manifest,
-            Err(problems) => return Some(problems),
-        };
+        let manifest = Manifest::parse(&file, manifest, &environment)?;
         let (running, _ended) = mpsc::channel(1);
-        Builder::new(loader(), running).build(manifest).await.err()
+        Builder::new(loader(), running).build(manifest).await
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -113,12 +135,12 @@ impl Palisade {
 
     /// The live generation.
     pub fn live(&self) -> Arc<Generation> {
-        self.gateway.generation()
+        self.process.gateway.generation()
     }
 
     /// The number of the live generation.
     pub fn generation(&self) -> u64 {
-        self.gateway.generation().number
+        self.process.gateway.generation().number
     }
 
     /// Waits until a generation other than `number` is live.
@@ -132,9 +154,51 @@ impl Palisade {
         false
     }
 
+    /// What lives as long as it.
+    pub fn gateway(&self) -> &Gateway {
+        &self.process.gateway
+    }
+
+    /// What its reloader can be asked.
+    pub fn control(&self) -> &Control {
+        &self.process.control
+    }
+
+    /// Asks its listener for administrators, and answers the status and what
+    /// came with it.
+    pub async fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let request = self
+            .admin_request(method, path)
+            .header("palisade-admin", "1");
+        let response = request
+            .body(body.to_owned())
+            .send()
+            .await
+            .expect("an answer");
+        let status = response.status().as_u16();
+        (status, response.json().await.expect("JSON"))
+    }
+
+    /// A request to its listener for administrators, with no header field that
+    /// it wants.
+    pub fn admin_request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        let (builder, base) = match self.admin.as_ref().expect("[admin]") {
+            Admin::Unix(socket) => {
+                let builder = reqwest::Client::builder().unix_socket(socket.as_path());
+                (builder, "http://localhost".to_owned())
+            }
+            Admin::Tcp(address) => (reqwest::Client::builder(), format!("http://{address}")),
+        };
+        let client = builder.build().expect("a client");
+        client.request(
+            method.parse().expect("a method"),
+            format!("{base}/v1/{path}"),
+        )
+    }
+
     /// Asks it to reload, as a hangup signal does.
     pub fn reload(&self) {
-        self.asked.notify_one();
+        self.process.control.hangup();
     }
 
     /// Tells it to stop, and waits until it has.
@@ -147,9 +211,7 @@ impl Palisade {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
         }
-        let drained = (&mut self.serving).await.expect("serving to end");
-        self.reloading.abort();
-        drained
+        self.process.ended().await.expect("serving to end")
     }
 
     /// Waits until the record of an exchange is in `log.jsonl`, by its name in

@@ -9,11 +9,15 @@
 
 mod capture;
 mod gateway;
+mod process;
+mod programs;
 
 use std::path::{Path, PathBuf};
 
 pub use capture::{Answer, Capture, Captured};
 pub use gateway::Palisade;
+pub use process::Started;
+pub use programs::{program, root};
 
 include!(concat!(env!("OUT_DIR"), "/guests.rs"));
 

@@ -30,3 +30,25 @@ wasmtime::component::bindgen!({
     additional_derives: [PartialEq],
     require_store_data_send: true,
 });
+
+/// What plugins may be granted and the contract does not name: `wasi:keyvalue`.
+pub mod key_value {
+    wasmtime::component::bindgen!({
+        path: "../wit/keyvalue",
+        inline: "
+            package palisade:host;
+
+            world key-value {
+                import wasi:keyvalue/store@0.2.0-draft2;
+                import wasi:keyvalue/atomics@0.2.0-draft2;
+            }
+        ",
+        world: "palisade:host/key-value",
+        imports: { default: async | trappable },
+        with: {
+            "wasi:keyvalue/store.bucket": crate::plugin::Opened,
+            "wasi:keyvalue/atomics.cas": crate::plugin::Seen,
+        },
+        require_store_data_send: true,
+    });
+}

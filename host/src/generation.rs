@@ -1,37 +1,51 @@
 //! A generation: everything that a manifest and its plugins' files make up,
-//! immutable once made. An exchange takes the generation of its first moment
+//! immutable once made but for the count of its exchanges. An exchange takes the generation of its first moment
 //! and stays on it until its last byte; a reload makes a new one aside and
 //! swaps it in (`reload`).
 
 mod build;
+mod changes;
+mod components;
+mod history;
 mod provider;
+mod under_way;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
 
 pub use build::Builder;
+pub use changes::Change;
+pub use components::Components;
+pub use history::{Cause, History, Lived, Overtaken, Retired, RollbackError, Turn};
 pub use provider::{Adapter, Direct, NamedCredential, Provider};
+pub use under_way::{Stay, UnderWay};
 
-use crate::manifest::{ClientKey, Match, Server};
+use crate::manifest::{ClientKey, Match, PluginEntry, Reload, Server};
 use crate::plugin::{OnFailure, Plugin};
 use crate::record::Logger;
 use crate::secret::Secret;
 
 /// See the module.
 pub struct Generation {
-    /// Counts up from 1 with every generation of this process.
+    /// Counts up from 1 with every generation that goes live in this process.
     pub number: u64,
     pub server: Server,
+    pub reload: Reload,
     pub keys: Vec<ClientKey>,
     pub routes: Vec<Route>,
     /// Every logger of the routes.
     pub loggers: Vec<Arc<Logger>>,
     /// Routes that were left out, each with the reason.
     pub skipped: Vec<String>,
+    /// The plugins as the manifest has them, by name.
+    pub entries: BTreeMap<String, PluginEntry>,
     /// Every plugin of the manifest, in the order of names.
     pub plugins: Vec<Arc<Plugin>>,
+    /// The exchanges that are on it.
+    pub under_way: UnderWay,
 }
 
 impl std::fmt::Debug for Generation {

@@ -4,20 +4,20 @@ use std::future::Future;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use palisade::admin::{Client, Listener, Question};
 use palisade::builtin;
-use palisade::gateway::Gateway;
-use palisade::generation::{Builder, Generation};
-use palisade::manifest::{CacheDirectory, Log, Manifest};
+use palisade::generation::{Builder, Components, Generation};
+use palisade::manifest::{CacheDirectory, Lock, Log, Manifest, Problems};
 use palisade::plugin::{Cache, Cost, Engines, Loader, Moment, Plugin, Prepared};
-use palisade::reload::{self, Reloader};
-use palisade::server::{self, Drained};
+use palisade::process::{Parts, Process};
+use palisade::reload::{self, Control};
+use palisade::server::Drained;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -57,6 +57,62 @@ enum Command {
     Check,
     /// Write the first-party plugins to a directory, to copy or to replace.
     Export { directory: PathBuf },
+    /// Write the digest of every plugin to the lock file beside the manifest.
+    Lock,
+    /// Tell what the running gateway is doing.
+    Status(Asked),
+    /// Tell how the plugins of the running gateway fare.
+    Plugins(Asked),
+    /// Load the files as they are now.
+    Reload {
+        /// Only tell what would be done.
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// Bring an earlier generation back, at once.
+    Rollback {
+        /// The generation's number, if it is not the one before.
+        generation: Option<u64>,
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// Have exchanges use a plugin again.
+    Enable {
+        name: String,
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// Have exchanges go on without a plugin, and refuse those that need it.
+    Disable {
+        name: String,
+        #[command(flatten)]
+        asked: Asked,
+    },
+}
+
+/// How the running gateway's answer is printed.
+#[derive(Debug, Clone, Copy, clap::Args)]
+struct Asked {
+    /// Print the answer as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Command {
+    /// What the running gateway is asked; none for what needs none.
+    fn question(&self) -> Option<(Question, Asked)> {
+        Some(match self {
+            Command::Check | Command::Export { .. } | Command::Lock => return None,
+            Command::Status(asked) => (Question::Status, *asked),
+            Command::Plugins(asked) => (Question::Plugins, *asked),
+            Command::Reload { dry_run, asked } => (Question::Reload { dry_run: *dry_run }, *asked),
+            Command::Rollback { generation, asked } => (Question::Rollback(*generation), *asked),
+            Command::Enable { name, asked } => (Question::Enable(name.clone()), *asked),
+            Command::Disable { name, asked } => (Question::Disable(name.clone()), *asked),
+        })
+    }
 }
 
 fn main() -> ExitCode {
@@ -78,6 +134,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         None => runtime.block_on(serve(arguments)),
         Some(Command::Check) => runtime.block_on(check(&arguments.config)),
         Some(Command::Export { directory }) => export(directory),
+        Some(Command::Lock) => runtime.block_on(lock(&arguments.config)),
+        Some(command) => runtime.block_on(ask(command, &arguments.config)),
     };
     // A compilation under way is of no use to anyone.
     runtime.shutdown_background();
@@ -85,25 +143,35 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let (manifest, start) = reload::load(&arguments.config)?;
+    let ((manifest, components), start) = reload::load(&arguments.config).await?;
     start_log(&manifest.log);
     let listen = arguments.listen.unwrap_or(manifest.server.listen);
     let (running, mut ended) = mpsc::channel(1);
     let builder = builder(&manifest, running)?;
-    let generation = builder.build(manifest).await?;
-    let listener = TcpListener::bind(listen).await.with_context(|| {
+    let admin = manifest.admin.clone();
+    let generation = builder.make(manifest, components).await?;
+    let clients = TcpListener::bind(listen).await.with_context(|| {
         format!("cannot listen on {listen} (is another server there? see `listen`)")
     })?;
-    let (stopped, asked) = (stopped()?, hangups()?);
-    announce(&generation, &listener)?;
+    let administrators = match &admin {
+        Some(at) => Some(Listener::bind(at).await?),
+        None => None,
+    };
+    let (stopped, hangup) = (stopped()?, hangup()?);
+    announce(&generation, &clients, administrators.as_ref())?;
 
-    let gateway = Arc::new(Gateway::new(generation)?);
-    let reloader = Reloader::new(gateway.clone(), builder, arguments.config.clone(), start);
-    let reloading = tokio::spawn(reloader.run(asked));
-    let drained = server::serve(gateway.clone(), listener, stopped).await;
-    reloading.abort();
-    let _ = reloading.await;
-    drop(gateway);
+    let parts = Parts {
+        manifest: arguments.config.clone(),
+        generation,
+        start,
+        builder,
+        clients,
+        administrators,
+    };
+    let mut process = Process::start(parts, stopped)?;
+    tokio::spawn(hangups(hangup, process.control.clone()));
+    let drained = process.ended().await?;
+    drop(process);
     // Loggers write what they have before the process ends.
     if tokio::time::timeout(FLUSH, ended.recv()).await.is_err() {
         tracing::warn!("stopped before every logger had written its records");
@@ -129,18 +197,15 @@ fn stopped() -> anyhow::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Told whenever the process is asked to reload.
-fn hangups() -> anyhow::Result<Arc<Notify>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut hangup = signal(SignalKind::hangup())?;
-    let asked = Arc::new(Notify::new());
-    let told = asked.clone();
-    tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
-            told.notify_one();
-        }
-    });
-    Ok(asked)
+fn hangup() -> io::Result<tokio::signal::unix::Signal> {
+    tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())
+}
+
+/// Asks for a reload whenever the process gets a hangup signal.
+async fn hangups(mut hangup: tokio::signal::unix::Signal, control: Control) {
+    while hangup.recv().await.is_some() {
+        control.hangup();
+    }
 }
 
 fn builder(manifest: &Manifest, running: mpsc::Sender<()>) -> anyhow::Result<Builder> {
@@ -173,15 +238,22 @@ fn cache(wanted: &CacheDirectory) -> anyhow::Result<Option<Cache>> {
     }
 }
 
-fn announce(generation: &Generation, listener: &TcpListener) -> anyhow::Result<()> {
-    let address = listener.local_addr()?;
+fn announce(
+    generation: &Generation,
+    clients: &TcpListener,
+    administrators: Option<&Listener>,
+) -> anyhow::Result<()> {
+    let address = clients.local_addr()?;
     // Whoever started the process may not read what it says.
     let _ = writeln!(io::stdout(), "listening on http://{address}");
     for skipped in &generation.skipped {
         tracing::info!("{skipped}");
     }
+    if let Some(listener) = administrators {
+        tracing::info!("administered on {}", listener.address()?);
+    }
     let (routes, plugins) = (generation.routes.len(), generation.plugins.len());
-    tracing::info!(generation = generation.number, routes, plugins, "serving");
+    tracing::info!(generation = 1, routes, plugins, "serving");
     Ok(())
 }
 
@@ -206,6 +278,9 @@ fn report(generation: &Generation, config: &Path, out: &mut impl Write) -> io::R
             plugin.digest
         )?;
         writeln!(out, "  {}", begins(plugin))?;
+        for grant in plugin.unasked() {
+            writeln!(out, "  never asks for its grant \"{grant}\"")?;
+        }
     }
     for route in &generation.routes {
         let filters: Vec<_> = route
@@ -245,6 +320,52 @@ fn begins(plugin: &Plugin) -> String {
         ),
         None => begins,
     }
+}
+
+/// Asks the running gateway of a manifest, and prints what it answers.
+async fn ask(command: &Command, config: &Path) -> anyhow::Result<ExitCode> {
+    let Some((question, asked)) = command.question() else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    let admin = Manifest::admin(config)?.with_context(|| {
+        let hint = "add [admin] with `listen = \"unix:admin.sock\"`, and start the gateway again";
+        format!("{} has no [admin] ({hint})", config.display())
+    })?;
+    let client = Client::new(admin)?;
+    if !asked.json {
+        let told = client.ask(&question).await?;
+        let _ = io::stdout().write_all(told.as_bytes());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (done, answer) = client.ask_json(&question).await?;
+    let _ = writeln!(io::stdout(), "{answer}");
+    Ok(if done {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Writes the lock file of a manifest.
+async fn lock(config: &Path) -> anyhow::Result<ExitCode> {
+    let mut manifest = Manifest::load(config)?;
+    // What is locked is what is there, not what was there.
+    manifest.reload.locked = None;
+    let components = Components::read(&manifest).await;
+    let lock = components.into_lock(&manifest).map_err(|list| Problems {
+        file: config.to_owned(),
+        list,
+    })?;
+    let file = Lock::file(config);
+    lock.write(&file)
+        .with_context(|| format!("{} cannot be written", file.display()))?;
+    let _ = writeln!(
+        io::stdout(),
+        "{}: {} plugins",
+        file.display(),
+        lock.plugins.len()
+    );
+    Ok(ExitCode::SUCCESS)
 }
 
 fn export(directory: &Path) -> anyhow::Result<ExitCode> {

@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::StatusCode;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 
+use crate::gateway::Place;
 use crate::plugin::{CallError, Entry, Instance, OnFailure, Outcome, Plugin};
 use crate::timing::Timing;
 
@@ -32,7 +33,7 @@ pub struct Recorder {
     started: Instant,
     loggers: Vec<Arc<Logger>>,
     /// The exchange's place, which is free again when its record is made.
-    place: Option<OwnedSemaphorePermit>,
+    place: Option<Place>,
     /// Bytes of a request's body that is passed on as it comes.
     relayed: Option<Arc<AtomicU64>>,
     timing: Timing,
@@ -79,7 +80,7 @@ impl Recorder {
     }
 
     /// Holds the exchange's place until its last byte.
-    pub fn hold(&mut self, place: OwnedSemaphorePermit) {
+    pub fn hold(&mut self, place: Place) {
         self.place = Some(place);
     }
 
@@ -274,8 +275,11 @@ impl Writer {
     async fn write(&self, batch: &[Entry]) {
         let mut waiting = vec![batch];
         while let Some(part) = waiting.pop() {
-            let Err(error) = self.attempt(part).await else {
-                continue;
+            let error = match self.attempt(part).await {
+                Ok(()) => continue,
+                // An operator wants none of it; the plugin's counts tell.
+                Err(CallError::Disabled) => return,
+                Err(error) => error,
             };
             if part.len() > 1 {
                 let (first, second) = part.split_at(part.len() / 2);

@@ -60,6 +60,21 @@ async fn answering_filter() {
     assert_eq!(got.status, 500, "{}", got.text);
 }
 
+/// What it can be granted is tested in `grants`.
+#[tokio::test(flavor = "multi_thread")]
+async fn caller() {
+    let palisade = with("caller", "grants = [\"http:api.example\"]").await;
+    let got = post_json(&palisade.url, CHAT, &chat("m", "x")).await;
+    assert_eq!(got.status, 200, "{}", got.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keeper() {
+    let palisade = with("keeper", "grants = [\"keyvalue:a\"]").await;
+    let got = post_json(&palisade.url, CHAT, &chat("m", "x")).await;
+    assert_eq!(got.status, 200, "{}", got.text);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn editor() {
     let config = r#"config = { steps = [
@@ -123,6 +138,14 @@ async fn guard() {
     let palisade = with("guard", "config = { redact = [\"x\"] }").await;
     let got = post_json(&palisade.url, CHAT, &chat("m", "axb")).await;
     assert!(got.text.contains("a[redacted]b"), "{}", got.text);
+}
+
+/// What it may not find out is tested in `canary`.
+#[tokio::test(flavor = "multi_thread")]
+async fn spy() {
+    let palisade = with("spy", "").await;
+    let got = post_json(&palisade.url, CHAT, &chat("m", "x")).await;
+    assert_eq!(got.status, 200, "{}", got.text);
 }
 
 async fn refused(name: &str) -> String {

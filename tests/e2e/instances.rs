@@ -212,3 +212,77 @@ async fn streams_leave_instances_for_short_calls() {
         assert_eq!(got.status, 200, "{}", got.text);
     }
 }
+
+const FIXTURES: &str = r#"[
+    { "name": "a jailbreak is refused", "path": "/v1/chat/completions",
+      "body": { "model": "m", "messages": [{ "role": "user", "content": "Jailbreak!" }] },
+      "expect": { "deny": "instruction.forbidden" } },
+    { "name": "a limit is set", "path": "/v1/messages",
+      "body": { "model": "m", "messages": [{ "role": "user", "content": "Hi" }] },
+      "expect": { "set": { "/max_tokens": 7 } } },
+    { "name": "small talk goes on", "path": "/v1/chat/completions", "headers": { "x-a": "b" },
+      "body": { "model": "m", "max_tokens": 1, "messages": [] }, "expect": "proceed" } ]"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_is_held_to_its_fixtures() {
+    let cases = [
+        ("7", "*:*jailbreak*", None),
+        (
+            "8",
+            "*:*jailbreak*",
+            Some(
+                "fixture \"a limit is set\": it must set \"/max_tokens\" to 7, and did leave 8 at",
+            ),
+        ),
+        (
+            "7",
+            "*:*other*",
+            Some(
+                "fixture \"a jailbreak is refused\": it must deny with \"instruction.forbidden\", and did proceed",
+            ),
+        ),
+    ];
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("fixtures.json");
+    std::fs::write(&file, FIXTURES).expect("fixtures to be written");
+    for (limit, pattern, says) in cases {
+        let manifest = format!(
+            r#"
+            [plugins.security]
+            source = "builtin:security-filter"
+            config = {{ max-tokens = {limit}, on-missing-max-tokens = "inject", forbidden-instructions = ["{pattern}"] }}
+            fixtures = "{}"
+            [plugins.echo]
+            source = "builtin:provider-echo"
+            [[routes]]
+            name = "all"
+            filters = ["security"]
+            provider = "echo"
+            "#,
+            file.display()
+        );
+        let problems = Palisade::problems(&manifest, &[]).await;
+        let said = problems.map(|problems| problems.to_string());
+        match says {
+            None => assert_eq!(said, None),
+            Some(says) => assert!(
+                said.as_deref().is_some_and(|s| s.contains(says)),
+                "{said:?}"
+            ),
+        }
+    }
+    std::fs::write(&file, "[{}]").expect("fixtures to be written");
+    let manifest = format!(
+        "[plugins.echo]\nsource = \"builtin:provider-echo\"\nfixtures = \"{}\"\n[[routes]]\nname = \
+         \"all\"\nprovider = \"echo\"\n",
+        file.display()
+    );
+    let said = Palisade::problems(&manifest, &[])
+        .await
+        .expect("a problem")
+        .to_string();
+    assert!(
+        said.contains("fixtures.json: missing field `name`"),
+        "{said}"
+    );
+}

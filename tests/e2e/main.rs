@@ -6,17 +6,23 @@
     reason = "a test fails by panicking"
 )]
 
+mod admin;
+mod buckets;
 mod bytes;
+mod canary;
 mod client;
 mod connections;
 mod corpus;
 mod direct;
 mod faults;
 mod filters;
+mod grants;
 mod guests;
 mod hostile;
 mod instances;
+mod integrity;
 mod limits;
+mod log;
 mod manifest;
 mod providers;
 mod readme;

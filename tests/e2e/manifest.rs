@@ -56,7 +56,7 @@ name = "a"
         "3: `listen` is \"localhost\" (write an address and a port: \"127.0.0.1:8000\", \"[::]:8000\")",
         "4: `max-request-body` in [server] is string, not a size such as \"32MiB\" or a number of bytes",
         "5: `drain-timeout` in [server] is integer, not a time such as \"50ms\", \"30s\" or \"10m\"",
-        "9: there is no grant \"clock\" (there are \"clocks\", \"random\")",
+        "9: there is no grant \"clock\" (there are \"clocks\", \"random\", \"http:https://HOST\", \"private:NETWORK\", \"keyvalue:NAME\", \"secret:NAME\")",
         "10: `memory` is 2147483648 (it is at least 1MiB and at most 1GiB)",
         "11: `on-failure` is \"ignore\" (write \"reject\" or \"bypass\")",
         "13: \"bad name\" is not a name: 1 to 64 letters, digits, \"-\", \"_\" or \".\"",
@@ -79,6 +79,40 @@ name = "a"
         );
     }
     assert_eq!(said.len(), expected.len(), "{}", said.join("\n"));
+}
+
+#[tokio::test]
+async fn a_grant_that_is_none_is_told_with_what_to_write() {
+    let manifest = r#"[plugins.echo]
+source = "builtin:provider-echo"
+limits = { http-body = "1GiB", http-requests = 0 }
+grants = [
+    "http:ftp://x",
+    "http:https://x/path",
+    "http:*.com",
+    "private:10.0.0.0/99",
+    "keyvalue:a b",
+    "secret:",
+    "secret:SET",
+]
+[[routes]]
+name = "all"
+provider = "echo"
+"#;
+    let origin = "(\"http:https://api.example.com\")";
+    let name = "(1 to 64 letters, digits, \"-\", \"_\" or \".\")";
+    let expected = [
+        "3: `http-body` is 1073741824 (it is at most 64MiB)".to_owned(),
+        "3: `http-requests` in [plugins.echo.limits] is integer, not a whole number from 1 to 4294967295".to_owned(),
+        "4: there is no credential \"SET\"".to_owned(),
+        format!("5: \"http:ftp://x\" is not a grant: scheme \"ftp\" is not https or http {origin}"),
+        format!("6: \"http:https://x/path\" is not a grant: it is a scheme, a host and a port, and nothing else {origin}"),
+        format!("7: \"http:*.com\" is not a grant: `*.` stands before a domain of one's own {origin}"),
+        "8: \"private:10.0.0.0/99\" is not a grant: it names no network (\"private:10.0.0.0/8\", \"private:fd00::/8\")".to_owned(),
+        format!("9: \"keyvalue:a b\" is not a grant: \"a b\" is not a name {name}"),
+        format!("10: \"secret:\" is not a grant: \"\" is not a name {name}"),
+    ];
+    assert_eq!(said(manifest).await, expected);
 }
 
 #[tokio::test]

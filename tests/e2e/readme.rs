@@ -110,6 +110,8 @@ fn known_keys() -> BTreeSet<String> {
         ".count(",
         ".size(",
         ".duration(",
+        ".duration_or_off(",
+        ".flag(",
         ".strings(",
         ".table(",
         ".tables(",
@@ -189,10 +191,10 @@ fn told_keys(readme: &str, plugin: &str) -> Vec<String> {
 }
 
 /// A manifest that says nothing but what it must, besides these lines.
-fn manifest(tables: [&str; 4]) -> Manifest {
-    let [server, log, plugin, route] = tables;
+fn manifest(tables: [&str; 5]) -> Manifest {
+    let [server, reload, log, plugin, route] = tables;
     let text = format!(
-        "[server]\n{server}\n[log]\n{log}\n\
+        "[server]\n{server}\n[reload]\n{reload}\n[log]\n{log}\n\
          [plugins.echo]\nsource = \"builtin:provider-echo\"\n{plugin}\n\
          [[routes]]\nname = \"all\"\nprovider = \"echo\"\n{route}\n"
     );
@@ -202,8 +204,9 @@ fn manifest(tables: [&str; 4]) -> Manifest {
 }
 
 fn assert_defaults(what: &str, told: &Manifest) {
-    let real = manifest([""; 4]);
+    let real = manifest([""; 5]);
     assert_eq!(told.server, real.server, "{what}");
+    assert_eq!(told.reload, real.reload, "{what}");
     assert_eq!(told.log, real.log, "{what}");
     let (a, b) = (&told.plugins["echo"], &real.plugins["echo"]);
     assert_eq!(
@@ -236,6 +239,7 @@ fn the_defaults_that_the_readme_tells_are_the_real_ones() {
     };
     let told = manifest([
         &lines("`[server]`", 10),
+        &lines("`[reload]`", 5),
         &lines("`[log]`", 2),
         &lines("`[plugins.NAME]`", 4),
         &lines("`[[routes]]`", 6),
@@ -272,6 +276,7 @@ fn the_defaults_that_the_reference_shows_are_the_real_ones() {
             "drain-timeout",
             "settle",
         ]),
+        &shown(&["watch", "keep", "max-draining", "auto-rollback", "locked"]),
         &shown(&["format"]),
         &shown(&[
             "config",

@@ -16,6 +16,8 @@ const MAX_EVENTS: usize = 256;
 pub fn failed(member: &Member, stage: Stage, error: &CallError) -> Result<String, Failure> {
     let plugin = member.plugin.name.as_str();
     match member.on_failure {
+        // An operator has decided, who outranks the policy.
+        _ if matches!(error, CallError::Disabled) => Ok(format!("{plugin} ({stage})")),
         OnFailure::Reject => Err(Failure::plugin(plugin, &stage.to_string(), error)),
         OnFailure::Bypass => {
             tracing::warn!(plugin, stage = %stage, %error, "the exchange goes on without it");

@@ -82,12 +82,12 @@ async fn exchange(
     recorder.set_timing(Timing::new(generation.server.server_timing));
     let spoken = dialect::of_request(&head.method, head.uri.path());
     let shape = spoken.unwrap_or_else(|| dialect::error_shape(head.uri.path(), &head.headers));
-    let Some(permit) = gateway.admit() else {
+    let Some(place) = gateway.admit(generation) else {
         recorder.set_loggers(&generation.loggers);
         let busy = "the gateway is busy: all places for exchanges are taken";
         return answer::refuse(shape, &id, &Failure::overloaded(busy), recorder);
     };
-    recorder.hold(permit);
+    recorder.hold(place);
     // Until a route is chosen, whoever keeps records keeps this one.
     recorder.set_loggers(&generation.loggers);
     match serve(gateway, generation, &id, (head, body), &mut recorder).await {

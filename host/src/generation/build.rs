@@ -1,37 +1,37 @@
-//! Making a generation: read every file once, hash it, compile what is new,
-//! start each plugin once, and put the routes together. Everything that is
-//! wrong is reported at once, and nothing of the live generation is touched.
+//! Making a generation of a manifest and the components that were read for it:
+//! compile what is new, start each plugin once, and put the routes together.
+//! Everything that is wrong is reported at once, and nothing of the live
+//! generation is touched.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::mpsc;
 
-use super::{Generation, Member, Provider, Route};
-use crate::builtin;
+use super::components::Components;
+use super::{Generation, Member, Provider, Route, UnderWay};
+use crate::callout::Bound;
 use crate::manifest::{
-    self, Manifest, OutputTarget, PluginEntry, PluginName, Problem, Problems, RouteEntry, Source,
+    self, Manifest, OutputTarget, PluginEntry, PluginName, Problem, Problems, RouteEntry, Step,
 };
 use crate::plugin::{
-    LoadError, Loader, LogRate, OnFailure, Output, Plugin, Source as PluginSource, Stage, Terms,
+    Given, LoadError, Loader, LogRate, OnFailure, Output, Plugin, Source as Component, Stage, Terms,
 };
 use crate::record::Logger;
-
-/// The largest component that is read, in bytes. Python's have 20 MiB.
-const MAX_COMPONENT: u64 = 256 << 20;
+use crate::store::{Memory, Store};
 
 /// Makes generations one after another, and carries over what has not changed.
 pub struct Builder {
     loader: Arc<Loader>,
     kept: Mutex<Kept>,
+    /// What plugins keep, through all generations.
+    store: Arc<dyn Store>,
     running: mpsc::Sender<()>,
 }
 
 /// What earlier generations made that a later one may use again.
 #[derive(Default)]
 struct Kept {
-    number: u64,
     plugins: HashMap<Identity, Weak<Plugin>>,
     loggers: Vec<Weak<Logger>>,
 }
@@ -42,6 +42,8 @@ struct Identity {
     name: String,
     digest: String,
     terms: String,
+    /// A credential that changes is another.
+    credentials: Vec<String>,
 }
 
 type Loaded = BTreeMap<String, Arc<Plugin>>;
@@ -53,6 +55,7 @@ impl Builder {
         Self {
             loader,
             kept: Mutex::default(),
+            store: Arc::new(Memory::default()),
             running,
         }
     }
@@ -61,10 +64,22 @@ impl Builder {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes the generation that a manifest describes.
+    /// Reads the components of a manifest, and makes the generation that it
+    /// describes.
     pub async fn build(&self, manifest: Manifest) -> Result<Generation, Problems> {
+        let components = Components::read(&manifest).await;
+        self.make(manifest, components).await
+    }
+
+    /// Makes the generation that a manifest describes, of components that have
+    /// been read. It gets its number when it goes live.
+    pub async fn make(
+        &self,
+        manifest: Manifest,
+        components: Components,
+    ) -> Result<Generation, Problems> {
         let mut problems = Problems::new(&manifest.file);
-        let plugins = self.load_all(&manifest, &mut problems).await;
+        let plugins = self.load_all(&manifest, components, &mut problems).await;
         let mut routes = Vec::new();
         let mut skipped = Vec::new();
         for route in manifest.routes {
@@ -85,6 +100,7 @@ impl Builder {
             let message = format!("no route is left: {}", skipped.join("; "));
             problems.list.push(Problem {
                 line: None,
+                step: Step::Check,
                 message,
                 hint: None,
             });
@@ -95,35 +111,43 @@ impl Builder {
         }
         self.loader.make_room();
         let mut kept = self.kept();
-        kept.number += 1;
-        let number = kept.number;
         kept.plugins.retain(|_, plugin| plugin.strong_count() > 0);
         drop(kept);
-        let (server, keys) = (manifest.server, manifest.keys);
+        let (server, reload, keys) = (manifest.server, manifest.reload, manifest.keys);
         let plugins = plugins.into_values().collect();
         let loggers = all_loggers(&routes);
         Ok(Generation {
-            number,
+            number: 0,
             server,
+            reload,
             keys,
             routes,
             loggers,
             skipped,
+            entries: manifest.plugins,
             plugins,
+            under_way: UnderWay::default(),
         })
     }
 
-    async fn load_all(&self, manifest: &Manifest, problems: &mut Problems) -> Loaded {
-        let loading = manifest.plugins.values().map(|entry| self.load(entry));
+    async fn load_all(
+        &self,
+        manifest: &Manifest,
+        components: Components,
+        problems: &mut Problems,
+    ) -> Loaded {
+        problems.list.extend(components.problems);
+        let read = components.read.into_iter();
+        let loading = read.filter_map(|(name, component)| {
+            let entry = manifest.plugins.get(&name)?;
+            let credentials = entry.secrets(&manifest.credentials);
+            Some(self.load(entry, component, credentials))
+        });
         let mut loaded = Loaded::new();
-        for (entry, result) in manifest
-            .plugins
-            .values()
-            .zip(futures_util::future::join_all(loading).await)
-        {
+        for result in futures_util::future::join_all(loading).await {
             match result {
                 Ok(plugin) => {
-                    loaded.insert(entry.name.clone(), plugin);
+                    loaded.insert(plugin.name.clone(), plugin);
                 }
                 Err(list) => problems.list.extend(list),
             }
@@ -131,33 +155,35 @@ impl Builder {
         loaded
     }
 
-    async fn load(&self, entry: &PluginEntry) -> Result<Arc<Plugin>, Vec<Problem>> {
-        let bytes = read(&entry.source).await.map_err(|message| {
-            vec![Problem {
-                line: Some(entry.source_line),
-                message: format!("plugin \"{}\": {message}", entry.name),
-                hint: hint(&entry.source),
-            }]
-        })?;
-        let source = PluginSource::new(bytes);
+    async fn load(
+        &self,
+        entry: &PluginEntry,
+        source: Component,
+        credentials: BTreeMap<String, Bound>,
+    ) -> Result<Arc<Plugin>, Vec<Problem>> {
         let identity = Identity {
             name: entry.name.clone(),
             digest: source.digest.clone(),
             terms: format!(
-                "{:?} {:?} {:?} {:?} {:?} {}",
+                "{:?} {:?} {:?} {:?} {:?} {} {:?}",
                 entry.limits,
                 entry.breaker,
                 entry.instances,
                 entry.grants,
                 entry.output,
-                entry.config
+                entry.config,
+                source.fixtures
             ),
+            credentials: credentials.values().map(Bound::identity).collect(),
         };
         let known = self.kept().plugins.get(&identity).and_then(Weak::upgrade);
         if let Some(plugin) = known {
             return Ok(plugin);
         }
         let failed = |error: LoadError| unloadable(entry, &error);
+        let (grants, store) = (entry.grants.clone(), self.store.clone());
+        let given = Given::new(grants, credentials, &entry.limits, store)
+            .map_err(|e| vec![problem(entry.grants_line, Step::Check, e)])?;
         let terms = Terms {
             name: entry.name.clone(),
             config: entry.config.clone(),
@@ -168,12 +194,13 @@ impl Builder {
             output: output(&entry.output, &self.running).map_err(|e| {
                 vec![problem(
                     entry.line,
+                    Step::Check,
                     format!("plugin \"{}\": its output: {e}", entry.name),
                 )]
             })?,
+            given,
         };
-        let loading = self.loader.load(source, entry.grants.clone(), terms);
-        let plugin = loading.await.map_err(failed)?;
+        let plugin = self.loader.load(source, terms).await.map_err(failed)?;
         self.kept()
             .plugins
             .insert(identity, Arc::downgrade(&plugin));
@@ -265,9 +292,10 @@ fn all_loggers(routes: &[Route]) -> Vec<Arc<Logger>> {
     all
 }
 
-fn problem(line: usize, message: String) -> Problem {
+fn problem(line: usize, step: Step, message: String) -> Problem {
     Problem {
         line: Some(line),
+        step,
         message,
         hint: None,
     }
@@ -276,16 +304,25 @@ fn problem(line: usize, message: String) -> Problem {
 fn unloadable(entry: &PluginEntry, error: &LoadError) -> Vec<Problem> {
     let LoadError::Configuration(errors) = error else {
         let message = format!("plugin \"{}\" ({}): {error}", entry.name, entry.source);
-        return vec![problem(entry.source_line, message)];
+        return vec![problem(entry.source_line, step_of(error), message)];
     };
     let told = errors.iter().map(|e| {
         let message = format!(
             "plugin \"{}\": config {}: {}",
             entry.name, e.pointer, e.message
         );
-        problem(entry.config_line(&e.pointer), message)
+        problem(entry.config_line(&e.pointer), Step::Probe, message)
     });
     told.collect()
+}
+
+/// The step that an error belongs to.
+fn step_of(error: &LoadError) -> Step {
+    match error {
+        LoadError::NotAComponent(_) => Step::Compile,
+        LoadError::Start(_) | LoadError::Configuration(_) | LoadError::Fixture(_) => Step::Probe,
+        _ => Step::Check,
+    }
 }
 
 fn wrong_stage(at: &PluginName, plugin: &Plugin, wanted: &[Stage]) -> Problem {
@@ -299,7 +336,7 @@ fn wrong_stage(at: &PluginName, plugin: &Plugin, wanted: &[Stage]) -> Problem {
         list(&plugin.stages()).replace(" or ", " and "),
         list(wanted)
     );
-    problem(at.line, message)
+    problem(at.line, Step::Check, message)
 }
 
 fn output(target: &OutputTarget, running: &mpsc::Sender<()>) -> std::io::Result<Output> {
@@ -308,31 +345,4 @@ fn output(target: &OutputTarget, running: &mpsc::Sender<()>) -> std::io::Result<
         OutputTarget::Stdout => Output::stdout(running.clone()),
         OutputTarget::File(path) => Output::file(path, running.clone()),
     }
-}
-
-async fn read(source: &Source) -> Result<Vec<u8>, String> {
-    match source {
-        Source::Builtin(name) => builtin::component(name)
-            .map(<[u8]>::to_vec)
-            .ok_or_else(|| format!("there is no {source}")),
-        Source::File(path) => read_file(path).await,
-    }
-}
-
-async fn read_file(path: &Path) -> Result<Vec<u8>, String> {
-    let cannot = |e: std::io::Error| format!("{} cannot be read: {e}", path.display());
-    let length = tokio::fs::metadata(path).await.map_err(cannot)?.len();
-    if length > MAX_COMPONENT {
-        return Err(format!(
-            "{} is larger than {} MiB",
-            path.display(),
-            MAX_COMPONENT >> 20
-        ));
-    }
-    tokio::fs::read(path).await.map_err(cannot)
-}
-
-fn hint(source: &Source) -> Option<String> {
-    matches!(source, Source::Builtin(_))
-        .then(|| format!("there are {}", builtin::names().join(", ")))
 }

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Member;
-use crate::manifest::{self, PluginEntry, Problem, RouteEntry, WithoutCredential};
+use crate::manifest::{self, PluginEntry, Problem, RouteEntry, Step, WithoutCredential};
 use crate::plugin::{self, Plugin, Stage};
 use crate::secret::Secret;
 use crate::upstream::Base;
+use crate::veil::Veil;
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -42,6 +43,8 @@ pub struct NamedCredential {
     /// Where it should have come from, for the message that it is missing.
     pub source: String,
     pub secret: Option<Secret>,
+    /// Covers it in what comes back; none if it is not there, or too short.
+    pub veil: Option<Veil>,
 }
 
 impl Provider {
@@ -58,6 +61,7 @@ impl Provider {
                 name: name.clone(),
                 source: credential.source.to_string(),
                 secret: credential.secret.clone(),
+                veil: credential.secret.as_ref().and_then(Veil::over),
             })
         };
         match &route.provider {
@@ -120,6 +124,7 @@ impl Provider {
             .iter()
             .find(|m| m.plugin.serves(Stage::EventFilter))?;
         Some(Problem {
+            step: Step::Check,
             line: Some(route.line),
             message: format!(
                 "route \"{}\" filters answers (\"{}\"), and has no plugin that decodes them",

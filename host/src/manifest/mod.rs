@@ -6,6 +6,7 @@
 //! `generation`'s to find out, with problems of the same form.
 
 mod environment;
+mod lock;
 mod problem;
 mod read;
 mod reader;
@@ -19,8 +20,10 @@ use globset::GlobMatcher;
 use http::HeaderName;
 
 pub use environment::{Environment, SecretSource};
-pub use problem::{Problem, Problems};
+pub use lock::{Lock, Locked};
+pub use problem::{Problem, Problems, Step};
 
+use crate::callout::Bound;
 use crate::plugin::{Breaker, Grant, Instances, Limits, OnFailure};
 use crate::secret::Secret;
 use crate::upstream::Base;
@@ -30,6 +33,9 @@ use crate::upstream::Base;
 pub struct Manifest {
     pub file: PathBuf,
     pub server: Server,
+    pub reload: Reload,
+    /// Where the gateway is administered; none if it is not.
+    pub admin: Option<Admin>,
     pub log: Log,
     pub credentials: BTreeMap<String, Credential>,
     pub keys: Vec<ClientKey>,
@@ -99,6 +105,64 @@ impl Default for Server {
     }
 }
 
+/// How files become generations, and how long earlier ones are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reload {
+    pub watch: Watch,
+    /// How many earlier generations can be brought back at once. Each keeps
+    /// its compiled plugins, of which unchanged ones are shared.
+    pub keep: u32,
+    /// How many replaced generations may still have exchanges under way; a
+    /// reload waits for one of them to end when it is reached.
+    pub max_draining: u32,
+    /// For how long after a reload a plugin that is new may bring the earlier
+    /// generation back by failing; none if never.
+    pub auto_rollback: Option<Duration>,
+    /// The line that demands a digest in the lock file for every plugin.
+    pub locked: Option<usize>,
+}
+
+impl Default for Reload {
+    fn default() -> Self {
+        Self {
+            watch: Watch::Notify,
+            keep: 5,
+            // Long streams last minutes, and files change that often only
+            // while someone works on them.
+            max_draining: 8,
+            auto_rollback: None,
+            locked: None,
+        }
+    }
+}
+
+/// How changes of files are noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watch {
+    /// The system tells; a look now and then makes it certain.
+    Notify,
+    /// By looking, for file systems that do not tell.
+    Poll,
+}
+
+/// Where the gateway is administered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Admin {
+    /// A socket in the file system, which only its owner may use.
+    Unix(PathBuf),
+    /// A loopback address.
+    Tcp(SocketAddr),
+}
+
+impl std::fmt::Display for Admin {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Admin::Unix(path) => write!(f, "unix:{}", path.display()),
+            Admin::Tcp(address) => write!(f, "{address}"),
+        }
+    }
+}
+
 /// What the gateway says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
@@ -122,6 +186,7 @@ pub struct Credential {
 #[derive(Debug)]
 pub struct ClientKey {
     pub name: String,
+    pub source: SecretSource,
     pub secret: Secret,
 }
 
@@ -157,16 +222,21 @@ pub struct PluginEntry {
     pub line: usize,
     pub source: Source,
     pub source_line: usize,
+    /// The digest that the component must have.
+    pub sha256: Option<reader::At<String>>,
     /// Its configuration, as JSON text.
     pub config: String,
     /// The line of each pointer into the configuration.
     config_lines: Vec<(String, usize)>,
     pub grants: BTreeSet<Grant>,
+    pub grants_line: usize,
     pub limits: Limits,
     pub breaker: Breaker,
     pub instances: Instances,
     /// None takes the stage's default: bypass for loggers, else reject.
     pub on_failure: Option<OnFailure>,
+    /// A file of requests with what it must do about them.
+    pub fixtures: Option<reader::At<PathBuf>>,
     pub output: OutputTarget,
     /// The base URL below which an adapter's requests go.
     pub upstream: Option<Base>,
@@ -175,6 +245,22 @@ pub struct PluginEntry {
 }
 
 impl PluginEntry {
+    /// The credentials that may be placed in the plugin's own requests.
+    pub fn secrets(&self, credentials: &BTreeMap<String, Credential>) -> BTreeMap<String, Bound> {
+        let named = self.grants.iter().filter_map(|grant| match grant {
+            Grant::Secret(name) => Some((name, credentials.get(name)?)),
+            _ => None,
+        });
+        let bound = named.map(|(name, credential)| {
+            let bound = Bound {
+                secret: credential.secret.clone(),
+                hosts: credential.hosts.clone(),
+            };
+            (name.clone(), bound)
+        });
+        bound.collect()
+    }
+
     /// The line of what a pointer into the configuration names, or of the
     /// nearest thing around it.
     pub fn config_line(&self, pointer: &str) -> usize {
@@ -257,9 +343,9 @@ impl Manifest {
     pub fn load(file: &Path) -> Result<Self, Problems> {
         let directory = file.parent().unwrap_or(Path::new("."));
         let text = std::fs::read_to_string(file)
-            .map_err(|e| Problems::one(file, format!("cannot be read: {e}")))?;
-        let environment =
-            Environment::read(directory).map_err(|message| Problems::one(file, message))?;
+            .map_err(|e| Problems::one(file, Step::Read, format!("cannot be read: {e}")))?;
+        let environment = Environment::read(directory)
+            .map_err(|message| Problems::one(file, Step::Read, message))?;
         Self::parse(file, &text, &environment)
     }
 
@@ -276,15 +362,26 @@ impl Manifest {
                     Source::Builtin(_) => None,
                 }),
         );
-        let secrets = self
-            .credentials
-            .values()
-            .map(|credential| &credential.source);
+        let fixtures = self.plugins.values().filter_map(|p| p.fixtures.as_ref());
+        files.extend(fixtures.map(|at| at.value.clone()));
+        if self.reload.locked.is_some() {
+            files.insert(Lock::file(&self.file));
+        }
+        let credentials = self.credentials.values().map(|entry| &entry.source);
+        let secrets = credentials.chain(self.keys.iter().map(|key| &key.source));
         files.extend(secrets.filter_map(|source| match source {
             SecretSource::File(path) => Some(directory.join(path)),
             SecretSource::Variable(_) => None,
         }));
         files
+    }
+
+    /// Where the gateway of a manifest is administered, whatever else is wrong
+    /// with the manifest.
+    pub fn admin(file: &Path) -> Result<Option<Admin>, Problems> {
+        let text = std::fs::read_to_string(file)
+            .map_err(|e| Problems::one(file, Step::Read, format!("cannot be read: {e}")))?;
+        read::only_admin(file, &text)
     }
 
     /// Checks the text of a manifest.

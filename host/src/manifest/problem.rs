@@ -4,11 +4,43 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+/// A step of making a generation the live one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// Reading the manifest and what it names.
+    Read,
+    /// What can be said without running anything: keys, names, digests,
+    /// imports against grants, exports against stages.
+    Check,
+    Compile,
+    /// Starting each plugin once, with its configuration.
+    Probe,
+    /// Waiting for earlier generations to end.
+    Drain,
+    /// Putting it in the place of the live one.
+    Swap,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Step::Read => "read",
+            Step::Check => "check",
+            Step::Compile => "compile",
+            Step::Probe => "probe",
+            Step::Drain => "drain",
+            Step::Swap => "swap",
+        })
+    }
+}
+
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The line in the manifest, from 1; none if it concerns no line.
     pub line: Option<usize>,
+    /// The step that found it.
+    pub step: Step,
     pub message: String,
     /// What to write instead.
     pub hint: Option<String>,
@@ -29,9 +61,11 @@ impl Problems {
         }
     }
 
-    pub fn one(file: &Path, message: impl Into<String>) -> Self {
+    /// A single problem, which concerns no line.
+    pub fn one(file: &Path, step: Step, message: impl Into<String>) -> Self {
         let problem = Problem {
             line: None,
+            step,
             message: message.into(),
             hint: None,
         };
@@ -39,6 +73,19 @@ impl Problems {
             file: file.to_owned(),
             list: vec![problem],
         }
+    }
+
+    /// The line of the log for one of them.
+    pub fn line(&self, problem: &Problem) -> String {
+        let mut line = self.file.display().to_string();
+        if let Some(number) = problem.line {
+            line.push_str(&format!(":{number}"));
+        }
+        line.push_str(&format!(": {}", problem.message));
+        if let Some(hint) = &problem.hint {
+            line.push_str(&format!(" ({hint})"));
+        }
+        line
     }
 }
 
@@ -48,14 +95,7 @@ impl fmt::Display for Problems {
             if i > 0 {
                 writeln!(f)?;
             }
-            write!(f, "{}", self.file.display())?;
-            if let Some(line) = problem.line {
-                write!(f, ":{line}")?;
-            }
-            write!(f, ": {}", problem.message)?;
-            if let Some(hint) = &problem.hint {
-                write!(f, " ({hint})")?;
-            }
+            f.write_str(&self.line(problem))?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::problem::Problem;
+use super::problem::{Problem, Step};
 
 /// Where problems are collected, with the text that their lines are counted in.
 pub struct Source<'t> {
@@ -33,6 +33,7 @@ impl<'t> Source<'t> {
     pub fn problem(&self, line: Option<usize>, message: String, hint: Option<String>) {
         self.problems.borrow_mut().push(Problem {
             line,
+            step: Step::Check,
             message,
             hint,
         });
@@ -128,11 +129,6 @@ impl<'s, 't> Fields<'s, 't> {
         self.read(key, "a string", |v| v.as_str().map(str::to_owned))
     }
 
-    pub fn flag(&self, key: &'static str) -> Option<bool> {
-        let at = self.read(key, "true or false", |v| v.as_bool());
-        at.map(|at| at.value)
-    }
-
     /// A string that must be there.
     pub fn required(&self, key: &'static str) -> Option<At<String>> {
         if !self.has(key) {
@@ -171,6 +167,21 @@ impl<'s, 't> Fields<'s, 't> {
             v.as_str().and_then(duration)
         })
         .map(|at| at.value)
+    }
+
+    /// A time, or "off" for none.
+    pub fn duration_or_off(&self, key: &'static str) -> Option<Duration> {
+        let read = |v: &DeValue| match v.as_str()? {
+            "off" => Some(None),
+            text => duration(text).map(Some),
+        };
+        let at = self.read(key, "a time such as \"60s\", or \"off\"", read);
+        at.and_then(|at| at.value)
+    }
+
+    /// Whether something is so, with its line.
+    pub fn flag(&self, key: &'static str) -> Option<At<bool>> {
+        self.read(key, "true or false", DeValue::as_bool)
     }
 
     /// A string or a list of strings.

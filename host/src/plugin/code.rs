@@ -9,8 +9,9 @@ use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, InstancePre};
 
 use super::engine::linker;
+use super::grants::capabilities;
 use super::state::State;
-use super::{CONTRACT, Grant, LoadError, Stage, unlinked};
+use super::{CONTRACT, Grant, LoadError, Refusal, Stage};
 use crate::bindings::exports::palisade::plugin as exports;
 
 /// The stages that a component exports.
@@ -36,14 +37,24 @@ pub struct Code {
 }
 
 impl Code {
-    /// Checks what a compiled component imports and exports.
-    pub(super) fn of(component: Component, grants: &BTreeSet<Grant>) -> Result<Self, LoadError> {
+    /// Checks what a compiled component imports and exports. `bytes` are what
+    /// it was built from, to tell by which toolchain.
+    pub(super) fn of(
+        component: Component,
+        grants: &BTreeSet<Grant>,
+        bytes: &[u8],
+    ) -> Result<Self, LoadError> {
         let engine = component.engine().clone();
-        let linker = linker(&engine, grants).map_err(|e| LoadError::Contract(format!("{e:#}")))?;
+        let linker = linker(&engine, &capabilities(grants))
+            .map_err(|e| LoadError::Contract(format!("{e:#}")))?;
         let imports = imports(&engine, &component);
-        let pre = linker
-            .instantiate_pre(&component)
-            .map_err(|e| unlinked(&imports, grants, &format!("{e:#}")))?;
+        let pre = linker.instantiate_pre(&component).map_err(|e| {
+            match Refusal::of(&imports, grants, bytes) {
+                Some(refusal) => LoadError::Imports(refusal),
+                // An import that is there, and has another type.
+                None => LoadError::Contract(format!("{e:#}")),
+            }
+        })?;
         let stages = Stages::of(&pre).map_err(|e| LoadError::Contract(format!("{e:#}")))?;
         if stages.names().is_empty() {
             return Err(without_stage(&engine, &component));

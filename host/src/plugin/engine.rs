@@ -16,9 +16,10 @@ use wasmtime_wasi::filesystem::WasiFilesystem;
 use wasmtime_wasi::random::WasiRandom;
 use wasmtime_wasi::{WasiView, p2::bindings as wasi};
 
-use super::Grant;
+use super::grants::Capability;
 use super::limits::{MAX_MEMORY, MAX_TABLE};
 use super::state::State;
+use crate::bindings::key_value::wasi::keyvalue;
 use crate::bindings::palisade::plugin::message;
 
 /// How often running plugins are interrupted to let others have the thread and
@@ -144,7 +145,7 @@ impl HasData for Own {
 /// harmless. There is no environment, no argument, no file and no socket: the
 /// file interface is there because the standard libraries of C and Python
 /// import it, and holds no directory; sockets are absent.
-pub fn linker(engine: &Engine, grants: &BTreeSet<Grant>) -> wasmtime::Result<Linker<State>> {
+pub fn linker(engine: &Engine, granted: &BTreeSet<Capability>) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     let l = &mut linker;
     message::add_to_linker::<State, Own>(l, |state| state)?;
@@ -164,13 +165,20 @@ pub fn linker(engine: &Engine, grants: &BTreeSet<Grant>) -> wasmtime::Result<Lin
     wasi::cli::terminal_stdout::add_to_linker::<State, WasiCli>(l, cli)?;
     wasi::cli::terminal_stderr::add_to_linker::<State, WasiCli>(l, cli)?;
 
-    if grants.contains(&Grant::Clocks) {
+    if granted.contains(&Capability::Clocks) {
         wasi::clocks::wall_clock::add_to_linker::<State, WasiClocks>(l, clocks)?;
         wasi::clocks::monotonic_clock::add_to_linker::<State, WasiClocks>(l, clocks)?;
     }
-    if grants.contains(&Grant::Random) {
+    if granted.contains(&Capability::Random) {
         wasi::random::random::add_to_linker::<State, WasiRandom>(l, |s| s.ctx().ctx.random())?;
         wasi::random::insecure::add_to_linker::<State, WasiRandom>(l, |s| s.ctx().ctx.random())?;
+    }
+    if granted.contains(&Capability::Http) {
+        wasmtime_wasi_http::p2::add_only_http_to_linker_async(l)?;
+    }
+    if granted.contains(&Capability::KeyValue) {
+        keyvalue::store::add_to_linker::<State, Own>(l, |state| state)?;
+        keyvalue::atomics::add_to_linker::<State, Own>(l, |state| state)?;
     }
     Ok(linker)
 }

@@ -195,9 +195,11 @@ impl Health {
         if self.breaker.failures == 0 || self.in_a_row.load(Relaxed) < self.breaker.failures {
             return Ok(());
         }
-        let now = Instant::now();
-        let mut recent = self.recent();
-        match &mut recent.open {
+        self.try_at(Instant::now())
+    }
+
+    fn try_at(&self, now: Instant) -> Result<(), CallError> {
+        match &mut self.recent().open {
             Some(open) if now < open.until => {
                 self.spared.fetch_add(1, Relaxed);
                 Err(CallError::Spared(open.until - now))
@@ -240,6 +242,10 @@ impl Health {
     /// A call failed. A want of instances is not the plugin's fault, and a
     /// problem that it reports is an answer: neither opens the breaker.
     pub(super) fn failed(&self, call: &'static str, error: &CallError) {
+        self.failed_at(Instant::now(), call, error);
+    }
+
+    fn failed_at(&self, now: Instant, call: &'static str, error: &CallError) {
         let (count, broke) = match error {
             CallError::Problem { .. } | CallError::Configuration(_) => (&self.problems, false),
             CallError::Exhausted => (&self.exhausted, false),
@@ -260,11 +266,11 @@ impl Health {
         }
         if broke {
             recent.failing = call;
-            self.broke(&mut recent);
+            self.broke(now, &mut recent);
         }
     }
 
-    fn broke(&self, recent: &mut Recent) {
+    fn broke(&self, now: Instant, recent: &mut Recent) {
         let in_a_row = self.in_a_row.fetch_add(1, Relaxed).saturating_add(1);
         if self.breaker.failures == 0 || in_a_row < self.breaker.failures {
             return;
@@ -276,7 +282,7 @@ impl Health {
             None => self.breaker.backoff,
         };
         recent.open = Some(Open {
-            until: Instant::now() + backoff,
+            until: now + backoff,
             backoff,
             tried: false,
         });
@@ -284,5 +290,110 @@ impl Health {
 
     fn recent(&self) -> std::sync::MutexGuard<'_, Recent> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trap() -> CallError {
+        CallError::Trap {
+            text: "unreachable".to_owned(),
+            backtrace: String::new(),
+        }
+    }
+
+    fn health() -> Health {
+        Health::new(Breaker {
+            failures: 2,
+            backoff: Duration::from_secs(10),
+        })
+    }
+
+    fn is_spared(health: &Health, now: Instant) -> bool {
+        matches!(health.try_at(now), Err(CallError::Spared(_)))
+    }
+
+    fn seconds(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+
+    #[test]
+    fn a_row_of_failures_opens_the_breaker_and_one_success_closes_it() {
+        let (health, now) = (health(), Instant::now());
+        health.failed_at(now, "check", &trap());
+        health.well("check");
+        health.failed_at(now, "check", &trap());
+        assert!(health.admit().is_ok(), "the row was interrupted");
+        health.failed_at(now, "check", &trap());
+        assert!(is_spared(&health, now), "two in a row");
+        assert!(matches!(health.standing(), Standing::Spared(_)));
+        let later = now + seconds(11);
+        assert!(!is_spared(&health, later), "one may try");
+        assert!(is_spared(&health, later), "others wait for it");
+        health.well("check");
+        assert!(health.admit().is_ok());
+        assert_eq!(health.standing(), Standing::Well);
+    }
+
+    #[test]
+    fn the_wait_doubles_with_each_trial_that_fails() {
+        let (health, mut now) = (health(), Instant::now());
+        // The third was under way when it opened.
+        for _ in 0..3 {
+            health.failed_at(now, "check", &trap());
+        }
+        for wait in [10, 20, 40, 80, 160, 300, 300] {
+            assert!(
+                is_spared(&health, now + seconds(wait - 1)),
+                "before {wait} s"
+            );
+            now += seconds(wait);
+            assert!(!is_spared(&health, now), "after {wait} s");
+            health.failed_at(now, "check", &trap());
+        }
+    }
+
+    #[test]
+    fn what_is_no_break_opens_nothing() {
+        let health = health();
+        let problem = CallError::Problem {
+            code: "x".to_owned(),
+            message: "y".to_owned(),
+        };
+        for _ in 0..10 {
+            health.failed("check", &problem);
+            health.failed("start", &CallError::Exhausted);
+        }
+        assert!(health.admit().is_ok());
+        let counts = health.counts();
+        assert_eq!(
+            (counts.problems, counts.exhausted, counts.traps),
+            (10, 10, 0)
+        );
+        assert_eq!(health.failures().len(), REMEMBERED);
+    }
+
+    #[test]
+    fn one_function_does_not_speak_for_another() {
+        let health = health();
+        health.failed("check", &trap());
+        health.well("session.push");
+        health.failed("check", &trap());
+        assert!(health.admit().is_err());
+    }
+
+    #[test]
+    fn a_disabled_plugin_is_not_called() {
+        let health = health();
+        health.set_disabled(true);
+        assert!(matches!(health.admit(), Err(CallError::Disabled)));
+        assert_eq!(
+            (health.standing(), health.counts().disabled),
+            (Standing::Disabled, 1)
+        );
+        health.set_disabled(false);
+        assert!(health.admit().is_ok());
     }
 }

@@ -27,10 +27,18 @@ pub struct Limits {
     pub edits: u32,
     /// Lines that one instance may log.
     pub log: u32,
+    /// Each body of a request that it makes, and of its answer, in bytes.
+    pub http_body: usize,
+    /// Requests that all its instances together make at a time.
+    pub http_requests: usize,
 }
 
 /// The most memory that any plugin may be given, in bytes.
 pub const MAX_MEMORY: usize = 1 << 30;
+
+/// The largest body that any plugin may send or get: bodies are held whole, by
+/// each request of a call.
+pub const MAX_HTTP_BODY: usize = 64 << 20;
 
 /// The most elements that any table may be given; the pool has room for them.
 pub const MAX_TABLE: usize = 100_000;
@@ -63,6 +71,12 @@ impl Default for Limits {
             edits: 4096,
             // Enough to follow one exchange; more is a flood.
             log: 256,
+            // A question to a service and its verdict have a few KiB; a body is
+            // held whole, by each of up to eight requests of a call.
+            http_body: 1 << 20,
+            // Enough for some hundred exchanges a second at 50 ms a request,
+            // and no flood for whoever answers.
+            http_requests: 16,
         }
     }
 }

@@ -20,9 +20,10 @@ use wasmtime::component::Component;
 use super::cache::Cache;
 use super::code::Code;
 use super::engine::Engines;
+use super::grants::capabilities;
 use super::rehearse;
 use super::snapshot::{self, Moment, SnapshotError};
-use super::{CONTRACT, Grant, Instances, LoadError, Plugin, Prepared, Terms};
+use super::{CONTRACT, Capability, Fixture, Grant, Instances, LoadError, Plugin, Prepared, Terms};
 
 /// How many compiled components are kept in memory, used or not: going back to
 /// an earlier file is then free. One takes about as much memory as its code.
@@ -37,13 +38,19 @@ pub struct Source {
     pub bytes: Arc<Vec<u8>>,
     /// SHA-256 of the bytes, in hexadecimal digits.
     pub digest: String,
+    /// What the plugin must do about requests of its own.
+    pub fixtures: Vec<Fixture>,
 }
 
 impl Source {
     pub fn new(bytes: Vec<u8>) -> Self {
         let digest = hex(&Sha256::digest(&bytes));
         let bytes = Arc::new(bytes);
-        Self { bytes, digest }
+        Self {
+            bytes,
+            digest,
+            fixtures: Vec::new(),
+        }
     }
 }
 
@@ -58,8 +65,9 @@ pub struct Loader {
     compiled: Mutex<Vec<(Compilation, Code)>>,
 }
 
-/// What compiled code depends on: the name that it is stored under, and grants.
-type Compilation = (String, BTreeSet<Grant>);
+/// What compiled code depends on: the name that it is stored under, and what is
+/// linked.
+type Compilation = (String, BTreeSet<Capability>);
 
 impl Loader {
     pub fn new(engines: Engines, cache: Option<Cache>) -> Arc<Self> {
@@ -84,7 +92,6 @@ impl Loader {
     pub async fn load(
         self: &Arc<Self>,
         source: Source,
-        grants: BTreeSet<Grant>,
         terms: Terms,
     ) -> Result<Arc<Plugin>, LoadError> {
         let _place = self.places.acquire().await;
@@ -98,7 +105,6 @@ impl Loader {
             let loading = Loading {
                 loader: &loader,
                 source: &source,
-                grants: &grants,
                 terms: Arc::new(terms),
             };
             let _ = done.send(runtime.block_on(loading.load()));
@@ -139,11 +145,18 @@ impl Loader {
 struct Loading<'l> {
     loader: &'l Loader,
     source: &'l Source,
-    grants: &'l BTreeSet<Grant>,
     terms: Arc<Terms>,
 }
 
 impl Loading<'_> {
+    fn grants(&self) -> &BTreeSet<Grant> {
+        self.terms.given.grants()
+    }
+
+    fn checked(&self, component: Component) -> Result<Code, LoadError> {
+        Code::of(component, self.grants(), &self.source.bytes)
+    }
+
     async fn load(&self) -> Result<Arc<Plugin>, LoadError> {
         let mut prepared = Prepared::Configured;
         if self.terms.instances == Instances::Snapshot {
@@ -181,7 +194,7 @@ impl Loading<'_> {
     fn taken(&self, moment: Moment) -> Result<Option<Code>, LoadError> {
         let engine = &self.loader.engines.serving;
         let name = self.image_name(moment);
-        let key = (name.clone(), self.grants.clone());
+        let key = (name.clone(), capabilities(self.grants()));
         if let Some(code) = self.loader.known(&key) {
             return Ok(Some(code));
         }
@@ -189,13 +202,15 @@ impl Loading<'_> {
         let Some(component) = stored.and_then(|cache| cache.load(engine, &name)) else {
             return Ok(None);
         };
-        let code = Code::of(component, self.grants)?.configured();
+        let code = self.checked(component)?.configured();
         self.loader.keep(key, &code);
         Ok(Some(code))
     }
 
     fn image_name(&self, moment: Moment) -> String {
-        let salt = format!("{moment:?}\0{}\0{}", rehearse::VERSION, self.terms.config);
+        // What a rehearsal was given may be what it remembers.
+        let (grants, config) = (self.grants(), &self.terms.config);
+        let salt = format!("{moment:?}\0{}\0{grants:?}\0{config}", rehearse::VERSION);
         self.name("snapshot", &self.loader.engines.serving, &salt)
     }
 
@@ -221,7 +236,7 @@ impl Loading<'_> {
         let engine = &self.loader.engines.serving;
         let component = Component::from_binary(engine, &image)
             .map_err(|e| SnapshotError::Image(format!("{e:#}")))?;
-        let code = Code::of(component.clone(), self.grants)?.configured();
+        let code = self.checked(component.clone())?.configured();
         let prepared = Prepared::Snapshot(moment);
         let (plugin, after) = self.rehearsed(code, prepared).await?;
         if !moment.is_faithful(&before, &after) {
@@ -229,7 +244,8 @@ impl Loading<'_> {
         }
         let name = self.image_name(moment);
         self.store(&name, &component);
-        self.loader.keep((name, self.grants.clone()), &plugin.code);
+        let key = (name, capabilities(self.grants()));
+        self.loader.keep(key, &plugin.code);
         Ok(plugin)
     }
 
@@ -243,7 +259,7 @@ impl Loading<'_> {
         let digest = self.source.digest.clone();
         let kept = self.loader.engines.kept.clone();
         let plugin = Plugin::new(code, digest, self.terms.clone(), kept);
-        plugin.tried(prepared).await
+        plugin.tried(prepared, &self.source.fixtures).await
     }
 
     /// Compiles what `bytes` answers, unless that was done before, here or by
@@ -256,7 +272,7 @@ impl Loading<'_> {
         bytes: impl FnOnce() -> Result<Arc<Vec<u8>>, NoPlugin>,
     ) -> Result<Code, NoPlugin> {
         let name = self.name(kind, engine, salt);
-        let key = (name.clone(), self.grants.clone());
+        let key = (name.clone(), capabilities(self.grants()));
         if let Some(code) = self.loader.known(&key) {
             return Ok(code);
         }
@@ -270,7 +286,7 @@ impl Loading<'_> {
                 compiled
             }
         };
-        let code = Code::of(component, self.grants)?;
+        let code = self.checked(component)?;
         self.loader.keep(key, &code);
         Ok(code)
     }

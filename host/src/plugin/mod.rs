@@ -1,9 +1,10 @@
 //! Plugins: loading a component, checking what it asks for, and calling it.
 //!
 //! - `engine`: the process's engines and what every plugin is linked to
-//! - `loader`: from a component to a plugin, by `code`, `snapshot`, `rehearse`
-//!   and `cache`
+//! - `loader`: from a component to a plugin, by `code`, `snapshot`, `rehearse`,
+//!   `fixtures` and `cache`
 //! - `state`, `host`, `output`: what one instance is given
+//! - `grants`: what a plugin may be given besides, and does with it
 //! - `running`, `call`: one instance, its limits, and how a call can end
 //! - `pool`: instances that wait
 //! - `stages`: one method for each function of the contract
@@ -15,6 +16,8 @@ mod cache;
 mod call;
 mod code;
 mod engine;
+mod fixtures;
+mod grants;
 mod health;
 mod host;
 mod limits;
@@ -38,8 +41,12 @@ pub use cache::Cache;
 pub use call::{CallError, Instance};
 use code::Code;
 pub use engine::Engines;
+pub use fixtures::{Fixture, NotKept, parse as parse_fixtures};
+pub use grants::http::MAX_REQUESTS;
+pub use grants::key_value::{Opened, Seen};
+pub use grants::{Capability, Given, Grant, NotAGrant, Refusal};
 pub use health::{Breaker, Counts, Failed, Health, Standing};
-pub use limits::{Denied, Limits, MAX_MEMORY, MAX_TABLE};
+pub use limits::{Denied, Limits, MAX_HTTP_BODY, MAX_MEMORY, MAX_TABLE};
 pub use loader::{Loader, Source};
 pub use output::{LogRate, Output};
 pub use pool::Instances;
@@ -56,40 +63,6 @@ use crate::dialect::{self, Dialect};
 
 /// The version of the contract that this host speaks.
 pub const CONTRACT: &str = "0.1.0";
-
-/// Something beyond the baseline that an operator can give a plugin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Grant {
-    /// `wasi:clocks`: what time it is.
-    Clocks,
-    /// `wasi:random`: random bytes. Seeds for hash tables need no grant.
-    Random,
-}
-
-impl Grant {
-    /// Every grant there is.
-    pub const ALL: [Self; 2] = [Self::Clocks, Self::Random];
-
-    /// The grant that an import needs; none if it is in the baseline or cannot
-    /// be granted.
-    fn for_import(import: &str) -> Option<Self> {
-        match import {
-            _ if import.starts_with("wasi:clocks/") => Some(Self::Clocks),
-            _ if import.starts_with("wasi:random/insecure-seed") => None,
-            _ if import.starts_with("wasi:random/") => Some(Self::Random),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Grant {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(match self {
-            Grant::Clocks => "clocks",
-            Grant::Random => "random",
-        })
-    }
-}
 
 /// What to do about an exchange when a plugin fails it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,8 +101,8 @@ impl fmt::Display for Stage {
 pub enum LoadError {
     #[error("it is not a WebAssembly component: {0}")]
     NotAComponent(String),
-    #[error("it imports {}", wanted(.0))]
-    Imports(Vec<(String, Option<Grant>)>),
+    #[error("it imports {0}")]
+    Imports(Refusal),
     #[error("it does not fit the contract palisade:plugin@{CONTRACT}: {0}")]
     Contract(String),
     #[error("it exports none of the stages of palisade:plugin@{CONTRACT}; its exports are: {0}")]
@@ -142,6 +115,8 @@ pub enum LoadError {
     Configuration(Vec<ConfigError>),
     #[error("it cannot be started: {0}")]
     Start(CallError),
+    #[error(transparent)]
+    Fixture(NotKept),
 }
 
 /// What a plugin says of its configuration.
@@ -237,12 +212,19 @@ impl Plugin {
     }
 
     /// Lets it serve, after a rehearsal that shows whether it can; and tells
-    /// how that went. What an exchange costs is measured if it went well.
-    async fn tried(self, prepared: Prepared) -> Result<(Arc<Self>, Outcomes), LoadError> {
+    /// how that went. It must keep to its own fixtures. What an exchange costs
+    /// is measured if all went well.
+    async fn tried(
+        self,
+        prepared: Prepared,
+        fixtures: &[Fixture],
+    ) -> Result<(Arc<Self>, Outcomes), LoadError> {
         let rehearsing = self.described().await?;
         let mut instance = Instance::start(&rehearsing).await?;
         let outcomes = rehearse::run(&mut instance).await;
         drop(instance);
+        let kept = fixtures::run(&rehearsing, fixtures).await;
+        kept.map_err(LoadError::Fixture)?;
         let all_well = outcomes.iter().all(|outcome| outcome.kind == "ok");
         let cost = if all_well {
             rehearse::measure(&rehearsing).await
@@ -275,6 +257,16 @@ impl Plugin {
 
     pub fn imports(&self) -> &BTreeSet<String> {
         &self.code.imports
+    }
+
+    /// Grants that it never asks for.
+    pub fn unasked(&self) -> impl Iterator<Item = &Grant> {
+        let imports = self.code.imports.iter();
+        let asked: BTreeSet<_> = imports
+            .filter_map(|import| Capability::for_import(import))
+            .collect();
+        let grants = self.terms.given.grants().iter();
+        grants.filter(move |grant| !asked.contains(&grant.capability()))
     }
 
     /// What the operator decided about it.
@@ -326,49 +318,3 @@ impl From<CallError> for LoadError {
         }
     }
 }
-
-/// Tells imports that are not provided from one that has the wrong type.
-fn unlinked(imports: &BTreeSet<String>, grants: &BTreeSet<Grant>, reason: &str) -> LoadError {
-    let missing = imports.iter().filter_map(|import| {
-        let grant = Grant::for_import(import);
-        let given = match grant {
-            Some(grant) => grants.contains(&grant),
-            None => BASELINE.iter().any(|prefix| import.starts_with(prefix)),
-        };
-        (!given).then(|| (import.clone(), grant))
-    });
-    let mut missing: Vec<_> = missing.collect();
-    // What cannot be had comes first: granting the rest would be in vain.
-    missing.sort_by_key(|(_, grant)| *grant);
-    if missing.is_empty() {
-        LoadError::Contract(reason.to_owned())
-    } else {
-        LoadError::Imports(missing)
-    }
-}
-
-fn wanted(missing: &[(String, Option<Grant>)]) -> String {
-    let each = missing.iter().map(|(import, grant)| match grant {
-        Some(grant) => format!("\"{import}\", which needs the grant \"{grant}\""),
-        None => format!("\"{import}\", which no plugin is given"),
-    });
-    let mut text = each.collect::<Vec<_>>().join(", ");
-    let grants: BTreeSet<_> = missing.iter().filter_map(|(_, grant)| *grant).collect();
-    if missing.iter().all(|(_, grant)| grant.is_some()) {
-        let names: Vec<_> = grants.iter().map(|grant| format!("\"{grant}\"")).collect();
-        text.push_str(&format!(
-            "; write `grants = [{}]` in its manifest entry",
-            names.join(", ")
-        ));
-    }
-    text
-}
-
-/// What every plugin is linked to, by the beginning of its name.
-const BASELINE: [&str; 5] = [
-    "palisade:plugin/",
-    "wasi:io/",
-    "wasi:cli/",
-    "wasi:filesystem/",
-    "wasi:random/insecure-seed",
-];

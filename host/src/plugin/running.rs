@@ -98,7 +98,7 @@ impl Running {
         call: impl AsyncFnOnce(&mut Self) -> wasmtime::Result<T>,
     ) -> Result<T, CallError> {
         let state = self.store.data_mut();
-        (state.edits, state.slices) = (0, 0);
+        state.begin_call();
         let time = state.terms.limits.time;
         match within(time, call(self)).await {
             Some(Ok(result)) => Ok(result),

@@ -8,13 +8,16 @@ use std::sync::atomic::AtomicU32;
 use wasmtime::component::ResourceTable;
 use wasmtime::format_err;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 use wasmtime_wasi_io::IoView;
 
 use super::Terms;
 use super::engine::TICK;
+use super::grants::http::Http;
 use super::limits::Limiter;
 use super::output::{GuestOutput, Stream};
 use crate::message::Exchange;
+use crate::store::Memory;
 
 /// A handle on the exchange; what it shows lies in the state.
 #[derive(Debug)]
@@ -36,6 +39,9 @@ pub struct State {
     pub(super) logged: Arc<AtomicU32>,
     /// Made on first use: most calls never touch WASI.
     wasi: Option<WasiCtx>,
+    http: Http,
+    /// The buckets of a rehearsal.
+    pub(super) scratch: Option<Memory>,
     pub(super) limiter: Limiter,
 }
 
@@ -45,6 +51,7 @@ impl State {
         table.set_max_capacity(terms.limits.handles);
         let limiter = Limiter::new(&terms.limits);
         Self {
+            http: Http::new(terms.clone(), rehearsal),
             terms,
             rehearsal,
             table,
@@ -53,8 +60,15 @@ impl State {
             slices: 0,
             logged: Arc::default(),
             wasi: None,
+            scratch: None,
             limiter,
         }
+    }
+
+    /// A call begins.
+    pub(super) fn begin_call(&mut self) {
+        (self.edits, self.slices) = (0, 0);
+        self.http.begin_call();
     }
 
     /// Whether the call under way has used all its CPU time.
@@ -92,6 +106,16 @@ impl WasiView for State {
         });
         WasiCtxView {
             ctx,
+            table: &mut self.table,
+        }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            ctx: &mut self.http.ctx,
+            hooks: &mut self.http.hooks,
             table: &mut self.table,
         }
     }

@@ -1,5 +1,8 @@
 //! What an operator decides about a plugin, apart from its code.
 
+use std::sync::Arc;
+
+use super::grants::Given;
 use super::health::Breaker;
 use super::limits::Limits;
 use super::output::{LogRate, Output};
@@ -21,6 +24,7 @@ pub struct Terms {
     pub instances: Instances,
     pub output: Output,
     pub log_rate: LogRate,
+    pub given: Arc<Given>,
 }
 
 impl Terms {
@@ -41,6 +45,7 @@ impl Terms {
             instances: Instances::Fresh,
             output: Output::Log,
             log_rate: LogRate::default(),
+            given: self.given.clone(),
         }
     }
 }

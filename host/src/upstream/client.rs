@@ -65,11 +65,16 @@ pub enum Received {
     Unpacked(UnsyncBoxBody<Bytes, BoxError>),
 }
 
+/// Names the provider of cryptography for all TLS of the process.
+pub fn install_cryptography() {
+    // Fails only if one is installed already, which serves as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 impl Client {
     pub fn new() -> Result<Self, ClientError> {
-        // For whatever else in this process speaks TLS. Fails only if one is
-        // installed already, which serves as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        // For whatever else in this process speaks TLS.
+        install_cryptography();
         let mut pool = legacy::Client::builder(TokioExecutor::new());
         pool.timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())

@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::client::{BoxError, Received, causes};
 use crate::failure::{Failure, Kind};
+use crate::veil::Veil;
 
 /// An answer whose head has come.
 pub struct Incoming {
@@ -26,6 +27,8 @@ pub struct Incoming {
     /// compressed.
     pub length: Option<u64>,
     body: Received,
+    over: bool,
+    veil: Option<Veil>,
     silence: Silence,
     gathered: Gathered,
 }
@@ -165,9 +168,19 @@ impl Incoming {
             headers,
             length: body.length(),
             body,
+            over: false,
+            veil: None,
             silence: Silence::default(),
             gathered: Gathered::default(),
         }
+    }
+
+    /// The same, with a credential covered wherever it stands.
+    pub fn veiled(mut self, veil: Option<Veil>) -> Self {
+        if let Some(veil) = &veil {
+            veil.headers(&mut self.headers);
+        }
+        Self { veil, ..self }
     }
 
     /// The next piece of the body; none when it is over.
@@ -176,6 +189,33 @@ impl Incoming {
     }
 
     fn poll_chunk(
+        &mut self,
+        context: &mut Context<'_>,
+        idle: Duration,
+    ) -> Poll<Result<Option<Bytes>, Failure>> {
+        loop {
+            let piece = if self.over {
+                None
+            } else {
+                ready!(self.poll_piece(context, idle))?
+            };
+            self.over = piece.is_none();
+            let Some(veil) = &mut self.veil else {
+                return Poll::Ready(Ok(piece));
+            };
+            let Some(piece) = piece else {
+                let rest = Some(veil.rest()).filter(|rest| !rest.is_empty());
+                return Poll::Ready(Ok(rest));
+            };
+            let shown = veil.pass(piece);
+            // What may be the beginning of the credential waits for the rest.
+            if !shown.is_empty() {
+                return Poll::Ready(Ok(Some(shown)));
+            }
+        }
+    }
+
+    fn poll_piece(
         &mut self,
         context: &mut Context<'_>,
         idle: Duration,
@@ -276,7 +316,7 @@ impl Received {
                     .poll_frame(context)
                     .map_err(|e| told(e.as_ref())),
             };
-            match std::task::ready!(frame) {
+            match ready!(frame) {
                 // Trailers are of no use to a client that did not ask.
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {

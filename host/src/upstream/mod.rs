@@ -24,7 +24,7 @@ use hyper_util::client::legacy;
 use tokio::sync::oneshot;
 
 pub use base::Base;
-pub use client::{Client, ClientError, Received};
+pub use client::{Client, ClientError, Received, install_cryptography};
 use client::{causes, is_late};
 pub use incoming::Incoming;
 use incoming::told;
@@ -34,6 +34,7 @@ use crate::failure::{Failure, Kind};
 use crate::generation::{Adapter, Direct, NamedCredential};
 use crate::message::plugin_header;
 use crate::plugin::{Credential, UpstreamRequest};
+use crate::veil::Veil;
 
 /// A request that is ready to be sent.
 pub struct Outgoing {
@@ -42,6 +43,8 @@ pub struct Outgoing {
     uri: Uri,
     headers: HeaderMap,
     body: Sent,
+    /// Covers the credential that was placed in what comes back.
+    veil: Option<Veil>,
     /// Of a body that is passed on as it comes.
     relaying: Option<oneshot::Receiver<()>>,
 }
@@ -103,6 +106,7 @@ impl Outgoing {
             uri,
             headers,
             body: body.into(),
+            veil: veil(&request.credential, credential),
             relaying: None,
         })
     }
@@ -126,6 +130,7 @@ impl Outgoing {
             uri: uri.map_err(Failure::invalid)?,
             headers,
             body,
+            veil: veil(&direct.kind, credential),
             relaying: None,
         })
     }
@@ -145,18 +150,18 @@ impl Outgoing {
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;
         *request.headers_mut() = self.headers;
-        let host = self.base.host();
+        let (host, veil) = (self.base.host(), self.veil);
         let mut sending = std::pin::pin!(client.send(request));
         if let Some(over) = self.relaying {
             // The client's body has a bound of its own, and ends by it.
             tokio::select! {
                 biased;
-                answered = &mut sending => return head(host, answered),
+                answered = &mut sending => return head(host, answered, veil),
                 _ = over => {}
             }
         }
         match tokio::time::timeout(wait, sending).await {
-            Ok(answered) => head(host, answered),
+            Ok(answered) => head(host, answered, veil),
             Err(_) => {
                 let limit = wait.as_secs_f32();
                 let message = format!("upstream {host} did not answer within {limit} s");
@@ -170,6 +175,7 @@ impl Outgoing {
 fn head(
     host: &Arc<str>,
     answered: Result<Response<Received>, legacy::Error>,
+    veil: Option<Veil>,
 ) -> Result<Incoming, Failure> {
     let response =
         answered.map_err(|error| unsent(&error).unwrap_or_else(|| unreachable(host, &error)))?;
@@ -177,7 +183,13 @@ fn head(
         let message = format!("upstream {host} answered {}", response.status().as_u16());
         return Err(Failure::new(Kind::Upstream, message));
     }
-    Ok(Incoming::new(host.clone(), response))
+    Ok(Incoming::new(host.clone(), response).veiled(veil))
+}
+
+/// What covers a credential that was placed.
+fn veil(wanted: &Credential, credential: Option<&NamedCredential>) -> Option<Veil> {
+    let placed = credential.filter(|_| !matches!(wanted, Credential::None));
+    placed?.veil.clone()
 }
 
 /// The fields that every request begins with, with room for more.

@@ -10,8 +10,9 @@ use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
+
+pub use palisade_tests::root;
 
 use super::document::{Block, Step};
 
@@ -35,12 +36,6 @@ const NOT_OURS: [&str; 9] = [
     "CARGO_ENCODED_RUSTFLAGS",
     "RUSTFLAGS",
 ];
-
-/// The repository.
-pub fn root() -> PathBuf {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    tests.parent().expect("the repository").to_owned()
-}
 
 /// A group that has been run.
 pub struct Finished {
@@ -146,7 +141,9 @@ fn beside(file: &str) -> String {
     let _ = writeln!(script, "mkdir -p {folder}");
     if file.ends_with("Cargo.toml") {
         let lock = root().join("Cargo.lock");
-        let target = programs_directory().with_file_name("readme");
+        let program = palisade_tests::program("palisade");
+        let directory = program.parent().expect("its folder");
+        let target = directory.with_file_name("readme");
         let _ = writeln!(script, "cp '{}' {folder}/", lock.display());
         let _ = writeln!(script, "mkdir -p '{}'", target.display());
         let _ = writeln!(script, "ln -s '{}' {folder}/target", target.display());
@@ -157,7 +154,7 @@ fn beside(file: &str) -> String {
 /// The commands with programs in place of `cargo run`, and without building
 /// them again.
 fn programs(text: &str) -> String {
-    let program = |name: &str| format!("'{}'", programs_directory().join(name).display());
+    let program = |name: &str| format!("'{}'", palisade_tests::program(name).display());
     let text = text
         .replace("cargo build -q -p replay", ":")
         .replace("cargo run -q -p replay --", &program("replay"))
@@ -169,65 +166,6 @@ fn programs(text: &str) -> String {
     let text: String = text.lines().map(line).collect();
     assert!(!text.contains("cargo run"), "not known how to run: {text}");
     text
-}
-
-/// Where the built programs are: beside the folder of this test's own.
-fn programs_directory() -> &'static Path {
-    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
-    DIRECTORY.get_or_init(|| {
-        let this = std::env::current_exe().expect("a path");
-        let directory = this.ancestors().nth(2).expect("target/PROFILE").to_owned();
-        build(&directory);
-        directory
-    })
-}
-
-/// Builds what is missing or older than its sources, in the way that the
-/// document does, so that no feature differs. Cargo makes no programs for the
-/// tests of another package.
-fn build(directory: &Path) {
-    let palisade = ["host", "plugins", "wit", "Cargo.lock"];
-    if is_old(&directory.join("palisade"), &palisade) {
-        cargo_build(directory, &["--bin", "palisade"]);
-    }
-    let replay = ["tests/replay/src", "tests/replay/Cargo.toml", "Cargo.lock"];
-    if is_old(&directory.join("replay"), &replay) {
-        cargo_build(directory, &["--package", "replay"]);
-    }
-}
-
-fn is_old(program: &Path, sources: &[&str]) -> bool {
-    let built = std::fs::metadata(program).and_then(|m| m.modified()).ok();
-    let newest = sources.iter().map(|name| changed(&root().join(name))).max();
-    built <= newest
-}
-
-fn cargo_build(directory: &Path, what: &[&str]) {
-    let profile = match directory.file_name().and_then(|name| name.to_str()) {
-        Some("debug") | None => "dev",
-        Some(profile) => profile,
-    };
-    let target = directory.parent().expect("a target directory");
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo
-        .args(["build", "--quiet", "--profile", profile])
-        .args(what);
-    cargo.arg("--target-dir").arg(target);
-    let status = cargo.current_dir(root()).status().expect("cargo to start");
-    assert!(status.success(), "{what:?} could not be built");
-}
-
-/// When a file, or the newest file below a folder, was last written.
-fn changed(path: &Path) -> SystemTime {
-    if !path.is_dir() {
-        let metadata = std::fs::metadata(path);
-        return metadata
-            .and_then(|m| m.modified())
-            .unwrap_or(SystemTime::UNIX_EPOCH);
-    }
-    let entries = std::fs::read_dir(path).expect("a folder").flatten();
-    let times = entries.map(|entry| changed(&entry.path()));
-    times.max().unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 /// Free ports for those of the document.

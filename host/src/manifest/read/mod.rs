@@ -4,8 +4,10 @@
 //! A file a table, or two that belong together; `references` then checks what
 //! one table says of another.
 
+mod admin;
 mod plugins;
 mod references;
+mod reload;
 mod routes;
 mod secrets;
 mod server;
@@ -15,7 +17,7 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use super::reader::{Fields, Source as Text};
-use super::{Environment, Manifest, Problem, Problems};
+use super::{Admin, Environment, Manifest, Problem, Problems};
 
 /// Names of plugins, routes, keys and credentials stand in headers, logs and
 /// metrics, so they are kept to what needs no quoting anywhere.
@@ -51,10 +53,33 @@ pub(super) fn manifest(
     }
 }
 
+/// Reads where a gateway is administered, and nothing else.
+pub(super) fn only_admin(file: &Path, text: &str) -> Result<Option<Admin>, Problems> {
+    let source = Text::new(text);
+    let (root, _) = DeTable::parse_recoverable(text);
+    let root = Fields::new(&source, String::new(), &root);
+    let admin = admin::admin(&root, directory(file));
+    let list = source.into_problems();
+    if list.is_empty() {
+        return Ok(admin);
+    }
+    Err(Problems {
+        file: file.to_owned(),
+        list,
+    })
+}
+
+/// What paths in a manifest are relative to.
+fn directory(file: &Path) -> &Path {
+    file.parent().unwrap_or(Path::new("."))
+}
+
 fn whole(file: &Path, root: &Fields, environment: &Environment) -> Option<Manifest> {
-    let directory = file.parent().unwrap_or(Path::new("."));
+    let directory = directory(file);
     let server = server::server(root, directory);
     let log = server::log(root);
+    let reload = reload::reload(root);
+    let admin = admin::admin(root, directory);
     let credentials: std::collections::BTreeMap<_, _> = named(root, "credentials")
         .into_iter()
         .filter_map(|(name, fields)| Some((name, secrets::credential(fields, environment)?)))
@@ -77,6 +102,8 @@ fn whole(file: &Path, root: &Fields, environment: &Environment) -> Option<Manife
     let manifest = Manifest {
         file: file.to_owned(),
         server,
+        reload,
+        admin,
         log,
         credentials,
         keys,

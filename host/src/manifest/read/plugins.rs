@@ -4,30 +4,32 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::choice;
-use crate::manifest::reader::Fields;
+use crate::manifest::reader::{At, Fields};
 use crate::manifest::{OutputTarget, PluginEntry, Source};
-use crate::plugin::{Breaker, Grant, Instances, Limits, MAX_MEMORY, MAX_TABLE, OnFailure};
+use crate::plugin::{
+    Breaker, Grant, Instances, Limits, MAX_HTTP_BODY, MAX_MEMORY, MAX_TABLE, OnFailure,
+};
 use crate::upstream::Base;
 
 pub(super) fn plugin(name: String, fields: Fields, directory: &Path) -> Option<PluginEntry> {
     let source = fields.required("source");
+    let from = source.as_ref().map(|at| component(&fields, at, directory));
     let (config, config_lines) = fields.json("config").unwrap_or_default();
     let config = if config.is_null() {
         "{}".to_owned()
     } else {
         config.to_string()
     };
-    let entry = source.map(|source| PluginEntry {
+    let entry = source.zip(from).map(|(source, from)| PluginEntry {
         name,
         line: fields.line,
-        source: match source.value.strip_prefix("builtin:") {
-            Some(builtin) => Source::Builtin(builtin.to_owned()),
-            None => Source::File(directory.join(&source.value)),
-        },
+        source: from,
         source_line: source.line,
+        sha256: sha256(&fields),
         config,
         config_lines,
         grants: grants(&fields),
+        grants_line: fields.line_of("grants"),
         limits: limits(&fields),
         breaker: breaker(&fields),
         instances: instances(&fields),
@@ -36,6 +38,10 @@ pub(super) fn plugin(name: String, fields: Fields, directory: &Path) -> Option<P
             "on-failure",
             &[("reject", OnFailure::Reject), ("bypass", OnFailure::Bypass)],
         ),
+        fixtures: fields.string("fixtures").map(|at| At {
+            value: directory.join(at.value),
+            line: at.line,
+        }),
         output: output(&fields, directory),
         upstream: upstream(&fields),
         credential: fields.string("credential").map(|at| at.value),
@@ -46,27 +52,50 @@ pub(super) fn plugin(name: String, fields: Fields, directory: &Path) -> Option<P
     entry
 }
 
+/// Where a component comes from. What looks like a scheme is one: a name that
+/// is not known yet must not become a file that is not found.
+fn component(fields: &Fields, at: &At<String>, directory: &Path) -> Source {
+    match at.value.split_once(':') {
+        Some(("builtin", name)) => return Source::Builtin(name.to_owned()),
+        Some((scheme, _)) if is_scheme(scheme) => {
+            let message =
+                format!("`source` has the scheme \"{scheme}:\", which is not supported yet");
+            let hint = "write the path of a file, or \"builtin:NAME\"; a path with a colon begins with \"./\"";
+            fields.problem(at.line, message, Some(hint));
+        }
+        _ => {}
+    }
+    Source::File(directory.join(&at.value))
+}
+
+/// Whether a word is the scheme of a URL.
+fn is_scheme(word: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    word.starts_with(|c: char| c.is_ascii_alphabetic()) && word.chars().all(fits)
+}
+
+/// The digest that a component must have, in lower case.
+fn sha256(fields: &Fields) -> Option<At<String>> {
+    let at = fields.string("sha256")?;
+    if at.value.len() != 64 || !at.value.bytes().all(|b| b.is_ascii_hexdigit()) {
+        let hint = "it has 64 hexadecimal digits; `palisade check` prints it";
+        fields.problem(at.line, format!("`sha256` is {:?}", at.value), Some(hint));
+        return None;
+    }
+    let value = at.value.to_ascii_lowercase();
+    Some(At { value, ..at })
+}
+
 fn grants(fields: &Fields) -> BTreeSet<Grant> {
     let asked = fields.strings("grants").into_iter();
-    let known = asked.filter_map(|at| {
-        let grant = Grant::ALL
-            .into_iter()
-            .find(|grant| grant.to_string() == at.value);
-        if grant.is_none() {
-            let all: Vec<_> = Grant::ALL
-                .iter()
-                .map(|grant| format!("\"{grant}\""))
-                .collect();
-            let hint = format!("there are {}", all.join(", "));
-            fields.problem(
-                at.line,
-                format!("there is no grant \"{}\"", at.value),
-                Some(&hint),
-            );
+    let read = asked.filter_map(|at| match at.value.parse::<Grant>() {
+        Ok(grant) => Some(grant),
+        Err(wrong) => {
+            fields.problem(at.line, wrong.message, Some(&wrong.hint));
+            None
         }
-        grant
     });
-    known.collect()
+    read.collect()
 }
 
 fn limits(fields: &Fields) -> Limits {
@@ -105,6 +134,14 @@ fn limits(fields: &Fields) -> Limits {
         output: size("output").unwrap_or(default.output),
         edits: fields.count("edits").unwrap_or(default.edits),
         log: fields.count("log").unwrap_or(default.log),
+        http_body: within(
+            "http-body",
+            size("http-body"),
+            (0, MAX_HTTP_BODY),
+            default.http_body,
+            "it is at most 64MiB",
+        ),
+        http_requests: count("http-requests").unwrap_or(default.http_requests),
     };
     fields.done();
     limits

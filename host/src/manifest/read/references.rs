@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::manifest::reader::{At, Fields, nearest};
 use crate::manifest::{Credential, Direct, Manifest, Provider};
+use crate::plugin::Grant;
 use crate::upstream::Base;
 
 /// Checks every name that refers to another table, and what belongs together.
@@ -51,6 +52,15 @@ pub(super) fn references(root: &Fields, manifest: &Manifest) {
         }
     }
     for plugin in manifest.plugins.values() {
+        for grant in &plugin.grants {
+            if let Grant::Secret(name) = grant {
+                let at = At {
+                    value: name.clone(),
+                    line: plugin.grants_line,
+                };
+                refer(root, "credential", &at, manifest.credentials.keys());
+            }
+        }
         let Some(name) = &plugin.credential else {
             continue;
         };

@@ -82,6 +82,7 @@ pub(super) fn client_key(
     fields.done();
     Some(ClientKey {
         name,
+        source: source?,
         secret: secret?,
     })
 }

@@ -1,5 +1,11 @@
 //! Replacing plugins while exchanges are under way.
 
+mod files;
+mod generations;
+mod killed;
+mod soak;
+mod trial;
+
 use std::path::Path;
 use std::time::Duration;
 

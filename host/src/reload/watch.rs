@@ -1,0 +1,139 @@
+//! Noticing that files change: by the system's notifications, which make it
+//! quick, and by whom they are being written.
+//!
+//! A notification is only a reason to look: whether anything changed is
+//! decided by the files' state. A file that someone has written and not yet
+//! closed is not whole, however long it is quiet.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::Notify;
+
+use super::LOOK;
+use crate::manifest::Watch;
+
+/// How long a file that is open and no longer written is waited for: a slow
+/// upload may stall, and a writer may never close.
+const STALL: Duration = Duration::from_secs(30);
+
+/// The files that matter, and what is known of them from notifications.
+#[derive(Default)]
+struct Known {
+    /// By the names that notifications have for them.
+    files: BTreeSet<PathBuf>,
+    /// Those that were written and not closed, with the time of the last
+    /// write.
+    open: HashMap<PathBuf, Instant>,
+}
+
+/// See the module.
+pub(super) struct Watching {
+    watcher: Option<RecommendedWatcher>,
+    directories: BTreeSet<PathBuf>,
+    changed: Arc<Notify>,
+    known: Arc<Mutex<Known>>,
+}
+
+impl Watching {
+    pub fn new(watch: Watch) -> Self {
+        let changed = Arc::<Notify>::default();
+        let known = Arc::<Mutex<Known>>::default();
+        let watcher = match watch {
+            Watch::Notify => watcher(changed.clone(), known.clone()),
+            Watch::Poll => None,
+        };
+        Self {
+            watcher,
+            directories: BTreeSet::new(),
+            changed,
+            known,
+        }
+    }
+
+    /// Watches the directories of these files, and no others: a save often
+    /// replaces the file itself. A symbolic link is watched at both ends.
+    pub fn files(&mut self, files: &BTreeSet<PathBuf>) {
+        let Some(watcher) = &mut self.watcher else {
+            return;
+        };
+        let names = files
+            .iter()
+            .filter_map(|file| std::path::absolute(file).ok());
+        let names = names.flat_map(|name| [std::fs::canonicalize(&name).ok(), Some(name)]);
+        let names: BTreeSet<PathBuf> = names.flatten().collect();
+        let directories = names.iter().filter_map(|name| name.parent());
+        let directories: BTreeSet<PathBuf> = directories.map(Path::to_owned).collect();
+        for gone in self.directories.difference(&directories) {
+            let _ = watcher.unwatch(gone);
+        }
+        // Watching one again is harmless, and is needed if it was replaced.
+        for directory in &directories {
+            if let Err(error) = watcher.watch(directory, RecursiveMode::NonRecursive) {
+                tracing::debug!(directory = %directory.display(), %error, "cannot be watched");
+            }
+        }
+        self.directories = directories;
+        let mut known = locked(&self.known);
+        known.open.retain(|file, _| names.contains(file));
+        known.files = names;
+    }
+
+    /// Ready when something may have changed.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Whether someone is still writing one of the files.
+    pub fn being_written(&self) -> bool {
+        let mut known = locked(&self.known);
+        known.open.retain(|_, written| written.elapsed() < STALL);
+        !known.open.is_empty()
+    }
+}
+
+impl Known {
+    fn note(&mut self, event: &notify::Event) {
+        for path in event.paths.iter().filter(|path| self.files.contains(*path)) {
+            match event.kind {
+                EventKind::Modify(ModifyKind::Data(_)) => {
+                    self.open.insert(path.clone(), Instant::now());
+                }
+                EventKind::Access(AccessKind::Close(AccessMode::Write))
+                | EventKind::Modify(ModifyKind::Name(_))
+                | EventKind::Remove(_) => {
+                    self.open.remove(path);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn locked(known: &Mutex<Known>) -> std::sync::MutexGuard<'_, Known> {
+    known.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn watcher(changed: Arc<Notify>, known: Arc<Mutex<Known>>) -> Option<RecommendedWatcher> {
+    let told = move |event: notify::Result<notify::Event>| {
+        let Ok(event) = event else {
+            return;
+        };
+        locked(&known).note(&event);
+        let closed = EventKind::Access(AccessKind::Close(AccessMode::Write));
+        if !event.kind.is_access() || event.kind == closed {
+            changed.notify_one();
+        }
+    };
+    match notify::recommended_watcher(told) {
+        Ok(watcher) => Some(watcher),
+        Err(error) => {
+            tracing::warn!(%error, "files are looked at every {} s only", LOOK.as_secs());
+            None
+        }
+    }
+}
