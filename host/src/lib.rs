@@ -24,7 +24,8 @@
 //!
 //! Beneath all: [`json`] (edits that touch nothing else), [`message`] (what
 //! plugins see), [`event`] (what models say), [`failure`] (how an exchange
-//! fails), [`secret`], [`veil`] (covering a secret in what comes back).
+//! fails), [`secret`], [`veil`] (covering a secret in what comes back),
+//! [`timing`] (where the time of an exchange went).
 //!
 //! # Invariants
 //!
@@ -38,8 +39,9 @@
 //! - A call of a plugin works on a clone of the message, which replaces the
 //!   original only if the call returns `ok`.
 //! - Bytes that no plugin edited are the bytes that the client sent.
-//! - A plugin instance serves one exchange, and is not entered again after it
-//!   has failed.
+//! - A plugin instance serves one exchange, or as many as the manifest says, and
+//!   is not entered again after it has failed. What one has in its memory before
+//!   the first is what it was configured with, and nothing of a client's.
 //! - An exchange stays on the generation that it began with, whether that is
 //!   replaced, brought back or no longer kept.
 //! - A reload either makes a whole generation live in one step, or has changed
@@ -73,5 +75,6 @@ pub mod reload;
 pub mod secret;
 pub mod server;
 pub mod store;
+pub mod timing;
 pub mod upstream;
 pub mod veil;

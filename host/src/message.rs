@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-use crate::dialect::Dialect;
+use crate::dialect::{self, Dialect};
 use crate::json::Json;
 
 /// The most notes an exchange holds, and the longest key and value, in bytes:
@@ -106,6 +106,13 @@ impl Request {
     /// The model that the body names.
     pub fn model(&self) -> Option<String> {
         self.body.string("/model")
+    }
+
+    /// Its dialect, and its body as far as it holds settings; none if the host
+    /// cannot read it.
+    pub fn settings(&self) -> Option<(&'static dyn Dialect, &serde_json::Value)> {
+        let settings = self.body.part(&dialect::READ_SETTINGS);
+        Some((self.dialect?, Some(settings).filter(|s| s.is_object())?))
     }
 
     pub fn set_body(&mut self, body: Bytes) {

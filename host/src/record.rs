@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::gateway::Place;
 use crate::plugin::{CallError, Entry, Instance, OnFailure, Outcome, Plugin};
+use crate::timing::Timing;
 
 /// How many records wait for a logger before further ones are dropped, counted
 /// and told of. At 1 KiB a record this is 8 MiB a logger.
@@ -35,6 +36,7 @@ pub struct Recorder {
     place: Option<Place>,
     /// Bytes of a request's body that is passed on as it comes.
     relayed: Option<Arc<AtomicU64>>,
+    timing: Timing,
     finished: bool,
 }
 
@@ -72,6 +74,7 @@ impl Recorder {
             loggers: Vec::new(),
             place: None,
             relayed: None,
+            timing: Timing::default(),
             finished: false,
         }
     }
@@ -79,6 +82,20 @@ impl Recorder {
     /// Holds the exchange's place until its last byte.
     pub fn hold(&mut self, place: Place) {
         self.place = Some(place);
+    }
+
+    /// Where the exchange's time is written down.
+    pub fn set_timing(&mut self, timing: Timing) {
+        self.timing = timing;
+    }
+
+    pub fn timing(&self) -> &Timing {
+        &self.timing
+    }
+
+    /// Where its time went until now, if that is written down.
+    pub fn time_spent(&self) -> Option<String> {
+        self.timing.field(self.started.elapsed())
     }
 
     /// What has been recorded, to add to.

@@ -2,7 +2,7 @@
 //! credentials by name. Each bound is met from both sides. Buckets are the
 //! subject of `buckets`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use palisade_tests::{Answer, Capture, Captured, Palisade, guest};
 use serde_json::{Value, json};
@@ -225,14 +225,14 @@ fn slow(pause: Duration) -> Answer {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn http_requests_at_a_time_obeyed() {
-    let upstream = Capture::start(slow(Duration::from_millis(100))).await;
+    // One after another they would take longer than the call may.
+    let upstream = Capture::start(slow(Duration::from_secs(1))).await;
     let calls = vec![json!({ "url": upstream.url }); 4];
-    let lines = format!("{}\nlimits = {{ http-requests = 4 }}", origin(&upstream));
+    let limits = "limits = { http-requests = 4, time = \"3500ms\" }";
+    let lines = format!("{}\n{limits}", origin(&upstream));
     let palisade = with("caller", json!({ "calls": calls, "at-once": true }), &lines).await;
-    let started = Instant::now();
     let outcomes = note(&palisade, "calls").await;
     assert_eq!(outcomes[3]["status"], 200, "{outcomes}");
-    assert!(started.elapsed() < Duration::from_millis(350), "together");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -265,17 +265,17 @@ async fn a_server_that_is_slow_costs_a_call_its_time_and_no_more() {
         &lines,
     )
     .await;
-    let started = Instant::now();
     let got = post_json(&palisade.url, CHAT, &chat("m", "x")).await;
     assert!(got.text.contains("deadline of 300 ms"), "{}", got.text);
-    assert!(started.elapsed() < Duration::from_secs(2));
-    while !upstream.requests().iter().any(|request| request.cancelled) {
-        assert!(
-            started.elapsed() < Duration::from_secs(3),
-            "it is cancelled"
-        );
+    let mut cancelled = false;
+    for _ in 0..1000 {
+        cancelled = upstream.requests().iter().any(|request| request.cancelled);
+        if cancelled {
+            break;
+        }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    assert!(cancelled, "the server is told");
     // A plugin may be less patient than its time, and go on.
     let call = json!({ "url": upstream.url, "first-byte": 50 });
     let outcome = called(call, &origin(&upstream)).await;

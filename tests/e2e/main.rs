@@ -27,3 +27,4 @@ mod manifest;
 mod providers;
 mod readme;
 mod reload;
+mod timing;

@@ -1,6 +1,7 @@
 //! From the upstream's bytes, or a plugin's events, to the events that the
 //! client will be told: framing, decoding, the ledger, the filters.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::guards::{Guards, Passed};
@@ -12,6 +13,7 @@ use crate::failure::{Failure, Kind};
 use crate::frame::{Framed, Framer, is_sse, raw};
 use crate::message::{Exchange, ResponseHead};
 use crate::plugin::{CallError, Decoder, Framing, Instance};
+use crate::timing::Timing;
 use crate::upstream::Incoming;
 
 /// The most frames that a decoder is shown at a time (`decoder.push`).
@@ -34,7 +36,7 @@ pub struct Decoding {
     framer: Option<Framer>,
     instance: Instance,
     decoder: Decoder,
-    adapter: String,
+    adapter: Arc<str>,
     /// Whether every choice has finished.
     complete: bool,
 }
@@ -58,6 +60,7 @@ pub struct Flow {
     ledger: Ledger,
     /// Whether batches carry the frames that they came in.
     keeps_frames: bool,
+    timing: Timing,
     pub exchange: Exchange,
     pub route: Pinned,
 }
@@ -75,7 +78,7 @@ impl Source {
         exchange: &mut Exchange,
         route: &Pinned,
     ) -> Result<Self, Failure> {
-        let adapter = route.provider.name().to_owned();
+        let adapter: Arc<str> = route.provider.name().into();
         let streamed =
             incoming.status.is_success() && is_stream(framing, &incoming, exchange.facts.streaming);
         let framer = if streamed {
@@ -89,7 +92,7 @@ impl Source {
         };
         let head = ResponseHead {
             status: incoming.status,
-            headers: std::sync::Arc::new(incoming.headers.clone()),
+            headers: Arc::new(incoming.headers.clone()),
             streamed,
         };
         let decoder = instance.decoder(exchange, &head).await;
@@ -138,9 +141,17 @@ impl Flow {
             guards,
             ledger: Ledger::default(),
             keeps_frames: false,
+            timing: Timing::default(),
             exchange,
             route,
         }
+    }
+
+    /// Writes down where the time goes.
+    pub fn timed(mut self, timing: Timing) -> Self {
+        self.guards.time(timing.clone());
+        self.timing = timing;
+        self
     }
 
     /// Whether what comes is a stream in the upstream's own framing.
@@ -175,7 +186,8 @@ impl Flow {
                 } else {
                     self.route.idle_timeout
                 };
-                decoding.read(&mut self.exchange, limit, idle).await?
+                let (exchange, timing) = (&mut self.exchange, &self.timing);
+                decoding.read(exchange, timing, limit, idle).await?
             }
         };
         for (_, events) in &mut framed {
@@ -248,6 +260,7 @@ impl Decoding {
     async fn read(
         &mut self,
         exchange: &mut Exchange,
+        timing: &Timing,
         limit: usize,
         idle: std::time::Duration,
     ) -> Result<(Frames, bool), Failure> {
@@ -280,7 +293,12 @@ impl Decoding {
                 }
             },
         };
-        let decoded = self.decode(exchange, frames, over).await;
+        if frames.is_empty() && !over {
+            return Ok((Vec::new(), false));
+        }
+        let adapter = self.adapter.clone();
+        let decoding = self.decode(exchange, frames, over);
+        let decoded = timing.measure(&adapter, decoding).await;
         let framed = decoded.map_err(|e| Failure::plugin(&self.adapter, "provider", &e))?;
         Ok((framed, over))
     }

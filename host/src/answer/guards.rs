@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::generation::Member;
 use crate::message::Exchange;
 use crate::plugin::{CallError, Instance, OnFailure, Session, Stage, Step};
+use crate::timing::Timing;
 
 /// The most events that a filter is shown at a time (`session.push`).
 const MAX_EVENTS: usize = 256;
@@ -31,6 +32,7 @@ pub struct Guards {
     list: Vec<Guard>,
     /// Which were passed over, and where.
     bypassed: Vec<String>,
+    timing: Timing,
 }
 
 struct Guard {
@@ -71,7 +73,13 @@ impl Guards {
         Self {
             list: guards.map(guard).collect(),
             bypassed: Vec::new(),
+            timing: Timing::default(),
         }
+    }
+
+    /// Writes down where the time goes.
+    pub fn time(&mut self, timing: Timing) {
+        self.timing = timing;
     }
 
     pub fn is_empty(&self) -> bool {
@@ -109,7 +117,13 @@ impl Guards {
         let mut last = last;
         let mut stop = None;
         for guard in &mut self.list {
-            let result = guard.run(exchange, &events, last).await;
+            // Passed over: what it would have been shown goes on as it is.
+            if matches!(guard.state, State::Bypassed) {
+                continue;
+            }
+            let plugin = guard.member.plugin.clone();
+            let running = guard.run(exchange, &events, last);
+            let result = self.timing.measure(&plugin.name, running).await;
             match result {
                 Ok(passed) => {
                     events = passed.events;
@@ -141,12 +155,6 @@ impl Guard {
         events: &[ModelEvent],
         last: bool,
     ) -> Result<Passed, CallError> {
-        if matches!(self.state, State::Bypassed) {
-            return Ok(Passed {
-                events: events.to_vec(),
-                stop: None,
-            });
-        }
         self.open(exchange).await?;
         let State::Open(open) = &mut self.state else {
             return Err(CallError::Spent);

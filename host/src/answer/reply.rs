@@ -35,6 +35,7 @@ pub struct BrokenOff(String);
 const LAST_WORDS: Duration = Duration::from_millis(20);
 
 const EXCHANGE_ID: HeaderName = HeaderName::from_static("palisade-exchange-id");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const DROPPED: HeaderName = HeaderName::from_static("palisade-dropped");
 
 /// What of an upstream's header fields an answer keeps.
@@ -109,6 +110,7 @@ pub fn reply(reply: Reply) -> Result<Ready, Failure> {
 /// Sends an answer on its way.
 pub fn respond(ready: Ready, id: &str, mut recorder: Recorder) -> Response<Body> {
     recorder.set_status(ready.status);
+    let spent = recorder.time_spent();
     let mut response = Response::new(Body::default());
     *response.status_mut() = ready.status;
     *response.headers_mut() = ready.headers;
@@ -129,7 +131,7 @@ pub fn respond(ready: Ready, id: &str, mut recorder: Recorder) -> Response<Body>
     {
         response.headers_mut().insert(DROPPED, list);
     }
-    name(&mut response, id);
+    name(&mut response, id, spent);
     response
 }
 
@@ -157,7 +159,7 @@ pub fn refuse(
             .headers_mut()
             .insert(RETRY_AFTER, wait.max(1).into());
     }
-    name(&mut response, id);
+    name(&mut response, id, recorder.time_spent());
     *response.body_mut() = ended(
         body,
         recorder,
@@ -182,7 +184,13 @@ fn tell(id: &str, failure: &Failure) {
     }
 }
 
-fn name(response: &mut Response<Body>, id: &str) {
+/// Adds what every answer of an exchange tells: its name, and where the time
+/// went until now if that is to be told.
+fn name(response: &mut Response<Body>, id: &str, spent: Option<String>) {
+    if let Some(spent) = spent.and_then(|spent| HeaderValue::try_from(spent).ok()) {
+        // The upstream may have told of its own.
+        response.headers_mut().append(SERVER_TIMING, spent);
+    }
     if let Ok(id) = HeaderValue::from_str(id) {
         response.headers_mut().insert(EXCHANGE_ID, id);
     }

@@ -40,6 +40,20 @@ pub use watch::Watch;
 /// Every dialect that the host knows; the first is the hub.
 static DIALECTS: &[&dyn Dialect] = &[&chat::Chat, &messages::Messages];
 
+/// Every member of a request body that a dialect reads as a setting. What is
+/// read of one is the same in a body of these members alone ([`Json::part`]),
+/// so that a look at a setting does not cost a parse of the conversation.
+///
+/// [`Json::part`]: crate::json::Json::part
+pub const READ_SETTINGS: [&str; 6] = [
+    "stream",
+    "stream_options",
+    "n",
+    "max_tokens",
+    "max_completion_tokens",
+    "max_output_tokens",
+];
+
 /// A wire format that clients speak.
 ///
 /// The methods that read a request body never fail: what is absent or

@@ -13,6 +13,7 @@ use crate::generation::{Member, Provider};
 use crate::message::{Exchange, Request};
 use crate::plugin::{Action, CallError, Instance, OnFailure, Stage, UpstreamRequest, Verdict};
 use crate::record::Recorder;
+use crate::timing::{Timing, UPSTREAM};
 use crate::upstream::Outgoing;
 
 /// A message on its way through the chain.
@@ -21,6 +22,7 @@ struct Chain<'r> {
     exchange: Exchange,
     request: Request,
     recorder: &'r mut Recorder,
+    timing: Timing,
     /// The instances of filters that will see the answer too, in the order of
     /// the route's filters.
     held: Vec<Option<Instance>>,
@@ -44,7 +46,9 @@ pub(super) async fn run(
     recorder: &mut Recorder,
 ) -> Result<Ready, Failure> {
     let held = route.filters.iter().map(|_| None).collect();
+    let timing = recorder.timing().clone();
     let mut chain = Chain {
+        timing,
         route,
         exchange,
         request,
@@ -100,7 +104,9 @@ impl Chain<'_> {
             }
         }
         if let Some(rewriter) = self.route.rewriter.clone() {
-            let rewritten = self.rewrite(&rewriter).await;
+            let timing = self.timing.clone();
+            let rewriting = self.rewrite(&rewriter);
+            let rewritten = timing.measure(&rewriter.plugin.name, rewriting).await;
             self.allow(&rewriter, Stage::Rewriter, rewritten)?;
         }
         self.encode().await
@@ -113,7 +119,9 @@ impl Chain<'_> {
         if !member.plugin.serves(Stage::RequestFilter) {
             return Ok(None);
         }
-        let checked = self.check(index, &member).await;
+        let timing = self.timing.clone();
+        let checking = self.check(index, &member);
+        let checked = timing.measure(&member.plugin.name, checking).await;
         match self.allow(&member, Stage::RequestFilter, checked)? {
             None | Some(Verdict::Proceed) => Ok(None),
             Some(Verdict::Deny(denial)) => Err(self.denied(&member, Failure::denied(denial))),
@@ -166,7 +174,8 @@ impl Chain<'_> {
                 .await?;
             Ok((instance, action))
         };
-        let (instance, action) = encoded
+        let timed = self.timing.measure(&member.plugin.name, encoded);
+        let (instance, action) = timed
             .await
             .map_err(|error: CallError| Failure::plugin(&member.plugin.name, "provider", &error))?;
         match action {
@@ -234,12 +243,8 @@ impl Chain<'_> {
 
     fn origin(&self, same_dialect: bool) -> Origin {
         let client = self.exchange.facts.dialect;
-        let usage_in_stream = match (client, self.request.body.value()) {
-            (Some(dialect), Some(body))
-                if Some(dialect.name()) == self.request.dialect.map(|d| d.name()) =>
-            {
-                dialect.wants_usage_in_stream(body)
-            }
+        let usage_in_stream = match self.request.settings() {
+            Some((dialect, body)) if client == Some(dialect) => dialect.wants_usage_in_stream(body),
             // Translated to the hub: the other dialects always tell.
             _ => true,
         };
@@ -263,19 +268,20 @@ impl Chain<'_> {
             ));
         };
         let flow = Flow::new(Source::burst(events), guards, self.exchange, self.route);
+        let flow = flow.timed(self.timing);
         answer::of_events(flow, client, origin, None).await
     }
 
     async fn send(
         mut self,
         gateway: &Gateway,
-        (instance, upstream): (Instance, UpstreamRequest),
+        (instance, mut upstream): (Instance, UpstreamRequest),
     ) -> Result<Ready, Failure> {
         self.read_where_it_goes(&upstream.path)?;
         let answered_in = upstream.dialect.as_deref().and_then(dialect::by_name);
         let framing = upstream.framing;
-        let body = match &upstream.body {
-            Some(body) => Bytes::copy_from_slice(body),
+        let body = match upstream.body.take() {
+            Some(body) => body.into(),
             None => self.request.body.bytes().clone(),
         };
         let method = self.request.target.method.clone();
@@ -283,9 +289,8 @@ impl Chain<'_> {
             return Err(Failure::new(Kind::Internal, "the route has no adapter"));
         };
         let outgoing = Outgoing::new(adapter, method, upstream, body)?;
-        let incoming = outgoing
-            .send(gateway.client(), self.route.first_byte_timeout)
-            .await?;
+        let sending = outgoing.send(gateway.client(), self.route.first_byte_timeout);
+        let incoming = self.timing.measure(UPSTREAM, sending).await?;
 
         let Some(client) = self.exchange.facts.dialect else {
             return answer::passed_through(incoming, None, self.origin(true), &self.route).await;
@@ -298,9 +303,11 @@ impl Chain<'_> {
             return answer::passed_through(incoming, watched, origin, &self.route).await;
         }
         let head = answer::Kept::of(&incoming, false);
-        let source =
-            Source::upstream(incoming, instance, framing, &mut self.exchange, &self.route).await?;
+        let (exchange, route) = (&mut self.exchange, &self.route);
+        let source = Source::upstream(incoming, instance, framing, exchange, route);
+        let source = self.timing.measure(route.provider.name(), source).await?;
         let flow = Flow::new(source, guards, self.exchange, self.route);
+        let flow = flow.timed(self.timing);
         answer::of_events(flow, client, origin, Some(head)).await
     }
 
@@ -326,9 +333,8 @@ impl Chain<'_> {
         self.read_where_it_goes(&upstream.upstream.path_of(&target.path))?;
         let body = self.request.body.bytes().clone().into();
         let outgoing = direct::outgoing(upstream, target, headers, body)?;
-        let incoming = outgoing
-            .send(gateway.client(), self.route.first_byte_timeout)
-            .await?;
+        let sending = outgoing.send(gateway.client(), self.route.first_byte_timeout);
+        let incoming = self.timing.measure(UPSTREAM, sending).await?;
         let facts = &self.exchange.facts;
         let watched = facts.dialect.map(|dialect| (dialect, facts.clone()));
         answer::passed_through(incoming, watched, self.origin(true), &self.route).await

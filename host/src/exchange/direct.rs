@@ -20,6 +20,7 @@ use crate::gateway::Gateway;
 use crate::generation::{Direct, Provider};
 use crate::message::{Facts, Target};
 use crate::record::Recorder;
+use crate::timing::UPSTREAM;
 use crate::upstream::{Outgoing, Sent};
 
 /// Header fields about a request's body, or about the answer's. Nothing else
@@ -75,10 +76,9 @@ pub(super) async fn relay(
     recorder.entry().provider = Some(route.provider.name().to_owned());
     recorder.count_request(relaying.count);
     let outgoing = outgoing(direct, &head.target, &head.headers, sent)?;
-    let incoming = outgoing
-        .after(relaying.over)
-        .send(gateway.client(), route.first_byte_timeout)
-        .await?;
+    let outgoing = outgoing.after(relaying.over);
+    let sending = outgoing.send(gateway.client(), route.first_byte_timeout);
+    let incoming = recorder.timing().measure(UPSTREAM, sending).await?;
     let origin = Origin {
         same_dialect: true,
         usage_in_stream: true,

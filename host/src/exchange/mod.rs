@@ -21,6 +21,7 @@ use crate::failure::{Failure, Kind};
 use crate::gateway::Gateway;
 use crate::generation::{Generation, Route};
 use crate::record::Recorder;
+use crate::timing::Timing;
 
 pub use read::presented_key;
 
@@ -78,6 +79,7 @@ async fn exchange(
 ) -> Response<Body> {
     let id = gateway.next_id();
     let mut recorder = Recorder::new(&id, head.method.as_str(), head.uri.path());
+    recorder.set_timing(Timing::new(generation.server.server_timing));
     let spoken = dialect::of_request(&head.method, head.uri.path());
     let shape = spoken.unwrap_or_else(|| dialect::error_shape(head.uri.path(), &head.headers));
     let Some(place) = gateway.admit(generation) else {

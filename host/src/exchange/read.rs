@@ -13,7 +13,7 @@ use hyper::body::{Body, Incoming as ClientBody};
 use crate::dialect::{self, Dialect};
 use crate::failure::{Failure, Kind};
 use crate::generation::{Generation, Sought};
-use crate::json::Json;
+use crate::json::{Ambiguity, Json};
 use crate::message::{
     CONNECTION_HEADERS, CREDENTIAL_HEADERS, Exchange, Facts, Notes, Request, Target,
 };
@@ -46,24 +46,21 @@ impl Received {
     }
 
     pub(super) fn into_exchange(self, id: &str, route: &str) -> (Exchange, Request) {
-        let streaming = match (self.head.dialect, self.body.value()) {
-            (Some(dialect), Some(body)) => dialect.stream(body),
-            _ => false,
-        };
-        let facts = Facts {
-            id: id.to_owned(),
-            route: route.to_owned(),
-            principal: self.head.principal,
-            dialect: self.head.dialect,
-            streaming,
-            requested_model: self.model,
-        };
         let request = Request {
             target: Arc::new(self.head.target),
             headers: Arc::new(self.head.headers),
             body: self.body,
             dialect: self.head.dialect,
             dropped: Vec::new(),
+        };
+        let settings = request.settings();
+        let facts = Facts {
+            id: id.to_owned(),
+            route: route.to_owned(),
+            principal: self.head.principal,
+            dialect: self.head.dialect,
+            streaming: settings.is_some_and(|(dialect, body)| dialect.stream(body)),
+            requested_model: self.model,
         };
         (
             Exchange {
@@ -258,20 +255,15 @@ async fn whole(generation: &Generation, body: ClientBody) -> Result<Bytes, Failu
 /// A body in a dialect is a JSON object whose members are unambiguous.
 fn object(dialect: &dyn Dialect, body: &Json) -> Result<(), Failure> {
     let name = dialect.name();
-    if body.value().is_none() {
-        let reason = serde_json::from_slice::<serde_json::Value>(body.bytes())
-            .map_or_else(|e| e.to_string(), |_| String::new());
-        return Err(Failure::invalid(format!(
+    match body.unambiguous() {
+        Err(Ambiguity::NotJson(reason)) => Err(Failure::invalid(format!(
             "the body is not JSON ({name}): {reason}"
-        )));
-    }
-    if !body.value().is_some_and(serde_json::Value::is_object) {
-        return Err(Failure::invalid(format!(
+        ))),
+        _ if !body.is_object() => Err(Failure::invalid(format!(
             "the body is not a JSON object ({name})"
-        )));
+        ))),
+        unambiguous => unambiguous.map_err(|e| Failure::invalid(e.to_string())),
     }
-    body.unambiguous()
-        .map_err(|ambiguity| Failure::invalid(ambiguity.to_string()))
 }
 
 fn is_key_parameter(name: &str) -> bool {

@@ -68,6 +68,8 @@ pub struct Server {
     pub request_timeout: Duration,
     /// How long exchanges may go on after the gateway was told to stop.
     pub drain_timeout: Duration,
+    /// Whether answers tell where their time went.
+    pub server_timing: bool,
     /// How long a changed file must be quiet before it is loaded.
     pub settle: Duration,
     pub cache: CacheDirectory,
@@ -96,6 +98,7 @@ impl Default for Server {
             max_instances: 2048,
             request_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(30),
+            server_timing: false,
             settle: Duration::from_millis(100),
             cache: CacheDirectory::Default,
         }

@@ -129,7 +129,7 @@ impl HostRequest for State {
 
     fn max_output_tokens(&mut self, handle: Resource<Request>) -> Fallible<Option<u64>> {
         let request = self.request(&handle)?;
-        let (Some(dialect), Some(body)) = (request.dialect, request.body.value()) else {
+        let Some((dialect, body)) = request.settings() else {
             return Ok(None);
         };
         Ok(dialect.max_output_tokens(body))
@@ -137,7 +137,7 @@ impl HostRequest for State {
 
     fn choices(&mut self, handle: Resource<Request>) -> Fallible<u32> {
         let request = self.request(&handle)?;
-        let (Some(dialect), Some(body)) = (request.dialect, request.body.value()) else {
+        let Some((dialect, body)) = request.settings() else {
             return Ok(1);
         };
         Ok(dialect.choices(body))
@@ -170,7 +170,7 @@ impl HostRequest for State {
 
     fn set_max_output_tokens(&mut self, handle: Resource<Request>, tokens: u64) -> Edit {
         self.edit(&handle, |request| {
-            let (Some(dialect), Some(body)) = (request.dialect, request.body.value()) else {
+            let Some((dialect, body)) = request.settings() else {
                 return Err("the body is in no dialect that the host knows".to_owned());
             };
             let mut edited = request.body.clone();

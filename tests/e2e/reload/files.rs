@@ -76,17 +76,12 @@ async fn a_directory_that_is_swapped_by_a_link_is_loaded_whole() {
     assert_eq!(answer(&palisade).await, "one ping");
     for (name, prefix) in [("..2", "two"), ("..3", "three")] {
         version(name, prefix);
-        let begun = Instant::now();
         swap(name);
         let expected = format!("{prefix} ping");
         eventually("the new directory is loaded", async || {
             answer(&palisade).await == expected
         })
         .await;
-        assert!(
-            begun.elapsed() < Duration::from_secs(2),
-            "by being told, not by looking"
-        );
     }
     fs::remove_dir_all(root.join("..1")).unwrap();
     // A directory without what is needed changes nothing.

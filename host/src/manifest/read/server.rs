@@ -48,6 +48,9 @@ pub(super) fn server(root: &Fields, directory: &Path) -> Server {
         drain_timeout: fields
             .duration("drain-timeout")
             .unwrap_or(default.drain_timeout),
+        server_timing: fields
+            .flag("server-timing")
+            .map_or(default.server_timing, |at| at.value),
         settle: fields.duration("settle").unwrap_or(default.settle),
         cache: match fields.string("cache").map(|at| at.value).as_deref() {
             None => default.cache,
