@@ -11,7 +11,10 @@ use std::time::{Duration, Instant};
 
 /// Shares of one exchange, which all that work on it add to.
 #[derive(Debug, Clone, Default)]
-pub struct Timing(Option<Arc<Mutex<Vec<(String, Duration)>>>>);
+pub struct Timing(Option<Arc<Mutex<Shares>>>);
+
+/// Each name with its time, in the order in which they came.
+type Shares = Vec<(String, Duration)>;
 
 /// What the upstream's share is called. Other shares have a plugin's name.
 pub const UPSTREAM: &str = "upstream";

@@ -121,7 +121,9 @@ async fn serve(
     let (exchange, request) = received.into_exchange(id, &pinned.name);
     recorder.entry().requested_model = exchange.facts.requested_model.clone();
     recorder.entry().streaming = exchange.facts.streaming;
-    chain::run(gateway, pinned, exchange, request, recorder).await
+    // Its state is large, and would be moved with every exchange, those that
+    // never come here included.
+    Box::pin(chain::run(gateway, pinned, exchange, request, recorder)).await
 }
 
 fn pin(generation: &Arc<Generation>, index: usize) -> Pinned {

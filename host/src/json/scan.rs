@@ -106,7 +106,7 @@ struct Open<'b> {
     /// Where the value of the last one begins.
     value: usize,
     /// Its keys, once there are many.
-    many: Option<Box<HashSet<Cow<'b, str>>>>,
+    many: Option<HashSet<Cow<'b, str>>>,
 }
 
 impl<'b> Scan<'b> {
@@ -115,7 +115,7 @@ impl<'b> Scan<'b> {
     }
 
     /// Steps over a byte that must be there.
-    fn expect(&mut self, byte: u8) -> Result<(), NotJson> {
+    fn step_over(&mut self, byte: u8) -> Result<(), NotJson> {
         if self.peek() != Some(byte) {
             return Err(NotJson);
         }
@@ -238,7 +238,7 @@ impl<'b> Scan<'b> {
         if self.innermost()?.is_object {
             key = Some(self.key()?);
             self.space();
-            self.expect(b':')?;
+            self.step_over(b':')?;
             self.space();
         }
         let at = self.at;
@@ -289,7 +289,7 @@ impl<'b> Scan<'b> {
         };
         if own.len() == FEW && open.many.is_none() {
             let all = own.iter().chain([&key]).cloned();
-            open.many = Some(Box::new(all.collect()));
+            open.many = Some(all.collect());
         }
         let too_many = open.count > MAX_MEMBERS;
         self.keys.push(key);
@@ -358,8 +358,8 @@ impl<'b> Scan<'b> {
             b'u' => match self.unit()? {
                 // The first half of a pair; the second follows.
                 0xd800..=0xdbff => {
-                    self.expect(b'\\')?;
-                    self.expect(b'u')?;
+                    self.step_over(b'\\')?;
+                    self.step_over(b'u')?;
                     let second = self.unit()?;
                     (0xdc00..=0xdfff)
                         .contains(&second)
@@ -456,5 +456,5 @@ fn plain(bytes: &[u8]) -> usize {
         at += 8;
     }
     let rest = &bytes[at..];
-    at + rest.iter().position(|b| is_odd(b)).unwrap_or(rest.len())
+    at + rest.iter().position(is_odd).unwrap_or(rest.len())
 }

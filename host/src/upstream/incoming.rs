@@ -36,14 +36,19 @@ pub struct Incoming {
 /// The most bytes that are passed on together, if they came one by one.
 const GATHERED: usize = 32 << 10;
 
+/// How often a piece that has come lets others come before it is passed on.
+/// Twice, because hyper asks again at once if it has nothing left to write: the
+/// task that reads from the upstream runs only after that.
+const YIELDS: u8 = 2;
+
 /// Pieces of a stream that have come while others were under way: passing each
 /// on by itself costs a write each. The first piece of all goes at once.
 #[derive(Default)]
 struct Gathered {
     begun: bool,
     pieces: Pieces,
-    /// Whether whoever brings pieces has been let go first.
-    yielded: bool,
+    /// How often whoever brings pieces has been let go first.
+    yielded: u8,
     /// What followed the pieces.
     end: Option<Result<(), Failure>>,
 }
@@ -250,7 +255,7 @@ impl Incoming {
             match polled {
                 Poll::Ready(Ok(Some(piece))) => {
                     gathered.pieces.push(piece);
-                    gathered.yielded = false;
+                    gathered.yielded = 0;
                     let first = !std::mem::replace(&mut gathered.begun, true);
                     if !first && gathered.pieces.len() < GATHERED {
                         continue;
@@ -258,7 +263,8 @@ impl Incoming {
                 }
                 Poll::Pending if gathered.pieces.len() == 0 => return Poll::Pending,
                 // More may have come already, and waits to be brought.
-                Poll::Pending if !std::mem::replace(&mut gathered.yielded, true) => {
+                Poll::Pending if gathered.yielded < YIELDS => {
+                    gathered.yielded += 1;
                     context.waker().wake_by_ref();
                     return Poll::Pending;
                 }
@@ -266,7 +272,7 @@ impl Incoming {
                 Poll::Ready(end) if gathered.pieces.len() == 0 => return Poll::Ready(end),
                 Poll::Ready(end) => gathered.end = Some(end.map(|_| ())),
             }
-            gathered.yielded = false;
+            gathered.yielded = 0;
             return Poll::Ready(Ok(Some(gathered.pieces.take())));
         }
     }
@@ -311,11 +317,12 @@ impl Received {
                     .map_err(|e| told(e.as_ref())),
             };
             match ready!(frame) {
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => return Poll::Ready(Some(Ok(data))),
-                    // Trailers are of no use to a client that did not ask.
-                    Err(_) => {}
-                },
+                // Trailers are of no use to a client that did not ask.
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Poll::Ready(Some(Ok(data)));
+                    }
+                }
                 Some(Err(cause)) => return Poll::Ready(Some(Err(cause))),
                 None => return Poll::Ready(None),
             }
