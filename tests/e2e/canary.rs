@@ -42,6 +42,13 @@ fn manifest(upstream: &str, outspoken: &str) -> String {
         "#,
         guest("spy").display()
     );
+    adapters(&mut manifest, upstream, outspoken);
+    direct(&mut manifest, upstream);
+    manifest
+}
+
+/// Routes with an adapter.
+fn adapters(manifest: &mut String, upstream: &str, outspoken: &str) {
     for (name, adapter, base, config) in [
         ("bearer", "openai", upstream, ""),
         (
@@ -89,6 +96,10 @@ fn manifest(upstream: &str, outspoken: &str) -> String {
             "#
         ));
     }
+}
+
+/// Routes that need none.
+fn direct(manifest: &mut String, upstream: &str) {
     for (name, base, kind) in [
         ("direct", upstream, "\"bearer\""),
         ("direct-query", upstream, "{ query = \"key\" }"),
@@ -109,7 +120,6 @@ fn manifest(upstream: &str, outspoken: &str) -> String {
             "#
         ));
     }
-    manifest
 }
 
 const PROVIDERS: [&str; 10] = [
