@@ -142,7 +142,18 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     code
 }
 
+/// A process that dies leaves no image of its memory: secrets are in it.
+fn leave_no_core() {
+    let none = rustix::process::Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    // It can always be lowered.
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
+}
+
 async fn serve(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    leave_no_core();
     let ((manifest, components), start) = reload::load(&arguments.config).await?;
     start_log(&manifest.log);
     let listen = arguments.listen.unwrap_or(manifest.server.listen);

@@ -195,6 +195,7 @@ impl Drop for Recorder {
 /// ends.
 pub struct Logger {
     plugin: Arc<Plugin>,
+    on_failure: OnFailure,
     queue: mpsc::Sender<Entry>,
     dropped: AtomicU64,
 }
@@ -218,14 +219,15 @@ impl Logger {
         });
         Arc::new(Self {
             plugin,
+            on_failure,
             queue,
             dropped: AtomicU64::new(0),
         })
     }
 
-    /// Whether this logger runs the given plugin.
-    pub fn runs(&self, plugin: &Arc<Plugin>) -> bool {
-        Arc::ptr_eq(&self.plugin, plugin)
+    /// Whether this logger runs the given plugin by the given policy.
+    pub fn runs(&self, plugin: &Arc<Plugin>, on_failure: OnFailure) -> bool {
+        Arc::ptr_eq(&self.plugin, plugin) && self.on_failure == on_failure
     }
 
     fn offer(&self, entry: &Entry) {

@@ -1,14 +1,15 @@
 //! Secrets that must not be seen, and everything that the process writes: its
-//! log at every level, records, files of plugins, what clients are answered,
-//! what `check` prints. Each way in which an exchange can fail is taken, with
+//! log at every level, records, files of plugins, what clients and
+//! administrators are answered, what `check` prints. Each way in which an exchange can fail is taken, with
 //! upstreams that send back what they were sent.
 
 mod ways;
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use palisade_tests::{Answer, Capture, Palisade, guest};
+use palisade_tests::{Answer, Capture, Palisade, guest, program};
 use serde_json::json;
 
 use tokio::io::AsyncWriteExt;
@@ -25,6 +26,8 @@ fn manifest(upstream: &str, outspoken: &str) -> String {
         r#"
         [server]
         max-response-body = "64KiB"
+        [admin]
+        listen = "unix:admin.sock"
         [keys.team]
         file = "key"
         [credentials.key]
@@ -39,6 +42,13 @@ fn manifest(upstream: &str, outspoken: &str) -> String {
         "#,
         guest("spy").display()
     );
+    adapters(&mut manifest, upstream, outspoken);
+    direct(&mut manifest, upstream);
+    manifest
+}
+
+/// Routes with an adapter.
+fn adapters(manifest: &mut String, upstream: &str, outspoken: &str) {
     for (name, adapter, base, config) in [
         ("bearer", "openai", upstream, ""),
         (
@@ -86,10 +96,33 @@ fn manifest(upstream: &str, outspoken: &str) -> String {
             "#
         ));
     }
-    manifest
 }
 
-const PROVIDERS: [&str; 7] = [
+/// Routes that need none.
+fn direct(manifest: &mut String, upstream: &str) {
+    for (name, base, kind) in [
+        ("direct", upstream, "\"bearer\""),
+        ("direct-query", upstream, "{ query = \"key\" }"),
+        ("direct-gone", "http://127.0.0.1:1", "{ query = \"key\" }"),
+    ] {
+        manifest.push_str(&format!(
+            r#"
+            [[routes]]
+            name = "{name}"
+            match = {{ model = "{name}" }}
+            filters = ["spy"]
+            upstream = "{base}"
+            credential = "key"
+            credential-kind = {kind}
+            loggers = ["log"]
+            first-byte-timeout = "300ms"
+            idle-timeout = "300ms"
+            "#
+        ));
+    }
+}
+
+const PROVIDERS: [&str; 10] = [
     "bearer",
     "header",
     "query",
@@ -97,6 +130,9 @@ const PROVIDERS: [&str; 7] = [
     "cerebras",
     "gone",
     "tls",
+    "direct",
+    "direct-query",
+    "direct-gone",
 ];
 
 /// A client that shows a redirect.
@@ -160,7 +196,7 @@ fn written(directory: &Path) -> Vec<(String, String)> {
         let path = entry.unwrap().path();
         if path.is_dir() {
             found.extend(written(&path));
-        } else if !path.ends_with("key") {
+        } else if path.is_file() && !path.ends_with("key") {
             let bytes = std::fs::read(&path).unwrap();
             let text = String::from_utf8_lossy(&bytes).into_owned();
             found.push((path.display().to_string(), text));
@@ -181,6 +217,11 @@ async fn start(upstream: &str) -> Palisade {
 async fn nothing_shows(palisade: &mut Palisade, exchanges: usize) {
     let records = palisade.records(exchanges).await;
     assert_eq!(records.len(), exchanges, "{records:#?}");
+    for told in ["status", "plugins"] {
+        let (status, told) = palisade.ask("GET", told, "").await;
+        assert_eq!(status, 200, "{told}");
+        assert!(!shows_canary(&told.to_string()), "{told}");
+    }
     palisade.drain().await;
     let files = written(palisade.directory.path());
     assert!(files.iter().any(|(file, _)| file.ends_with("spy.out")));
@@ -216,7 +257,7 @@ async fn no_upstream_brings_a_key_to_light() {
         // What was sent did hold the key, or nothing has been tried.
         let sent = upstream.requests();
         let showing = sent.iter().filter(|request| shows_canary(&request.head));
-        assert_eq!(showing.count(), 15, "{what}");
+        assert_eq!(showing.count(), 21, "{what}");
         for request in sent {
             let spied = request.header("x-spied").unwrap_or_default();
             assert!(!shows_canary(spied), "{what}: {spied}");
@@ -290,7 +331,8 @@ async fn no_request_of_a_plugin_brings_a_key_to_light() {
     ] });
     let calls: toml::Value = serde_json::from_value(calls).unwrap();
     let manifest = format!(
-        "[credentials.key]\nfile = \"key\"\nhosts = [\"127.0.0.1\", \"api.example\"]\n\
+        "[admin]\nlisten = \"unix:admin.sock\"\n\
+         [credentials.key]\nfile = \"key\"\nhosts = [\"127.0.0.1\", \"api.example\"]\n\
          [plugins.caller]\nsource = \"{}\"\nconfig = {calls}\noutput = \"spy.out\"\n\
          limits = {{ time = \"10s\" }}\n\
          grants = [\"http:{}\", \"http:{secure}\", \"http:http://127.0.0.1:1\", \"http:http://api.example\", \"secret:key\"]\n\
@@ -330,15 +372,8 @@ async fn no_request_of_a_plugin_brings_a_key_to_light() {
     nothing_shows(&mut palisade, 1).await;
 }
 
-/// The program itself, if it has been built.
 #[tokio::test]
 async fn what_check_prints_shows_no_key() {
-    let tests = std::env::current_exe().unwrap();
-    let program = tests.ancestors().nth(2).unwrap().join("palisade");
-    if !program.exists() {
-        println!("not run: {} is not built", program.display());
-        return;
-    }
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("proxy.toml");
     std::fs::write(directory.path().join("key"), CANARY).unwrap();
@@ -347,7 +382,7 @@ async fn what_check_prints_shows_no_key() {
     let unbound = right.replace("\"127.0.0.1\"]", "\"api.example\"]");
     for (manifest, is_well) in [(right, true), (wrong, false), (unbound, false)] {
         std::fs::write(&file, manifest).unwrap();
-        let mut check = Command::new(&program);
+        let mut check = Command::new(program("palisade"));
         check
             .args(["check", "--config"])
             .arg(&file)
@@ -358,4 +393,33 @@ async fn what_check_prints_shows_no_key() {
         assert_eq!(output.status.success(), is_well, "{said}");
         assert!(!shows_canary(&said), "{said}");
     }
+}
+
+/// What a dying process would leave behind has its secrets in it.
+#[tokio::test]
+async fn a_gateway_that_dies_leaves_no_image_of_its_memory() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("proxy.toml");
+    let echo = "[server]\nlisten = \"127.0.0.1:0\"\n[plugins.echo]\nsource = \"builtin:provider-echo\"\n\
+                [[routes]]\nname = \"all\"\nprovider = \"echo\"\n";
+    std::fs::write(&file, echo).unwrap();
+    let mut gateway = Command::new(program("palisade"))
+        .arg("--config")
+        .arg(&file)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut said = BufReader::new(gateway.stdout.take().unwrap());
+    said.read_line(&mut line).unwrap();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", gateway.id())).unwrap();
+    gateway.kill().unwrap();
+    gateway.wait().unwrap();
+    assert!(line.contains("listening"), "{line}");
+    let core = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"));
+    let words: Vec<_> = core.unwrap().split_whitespace().collect();
+    assert_eq!(&words[4..6], ["0", "0"], "{limits}");
 }

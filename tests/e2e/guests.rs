@@ -174,6 +174,12 @@ async fn ungranted_import() {
 }
 
 #[tokio::test]
+async fn wrong_type() {
+    let said = refused("wrong-type").await;
+    assert!(said.contains("does not fit the contract"), "{said}");
+}
+
+#[tokio::test]
 async fn wrong_world() {
     assert!(refused("wrong-world").await.contains("none of the stages"));
 }

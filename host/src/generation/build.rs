@@ -269,7 +269,8 @@ impl Builder {
         let mut kept = self.kept();
         kept.loggers.retain(|logger| logger.strong_count() > 0);
         let known = kept.loggers.iter().filter_map(Weak::upgrade);
-        if let Some(logger) = known.into_iter().find(|logger| logger.runs(&member.plugin)) {
+        let runs = |logger: &Arc<Logger>| logger.runs(&member.plugin, member.on_failure);
+        if let Some(logger) = known.into_iter().find(runs) {
             return logger;
         }
         let logger = Logger::start(

@@ -185,3 +185,53 @@ impl ResourceLimiter for Limiter {
         Err(self.deny(Denied::Tables(self.tables.limit)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wasmtime::component::{Component, Linker};
+    use wasmtime::{Config, Engine, Store};
+
+    use super::*;
+
+    /// Instantiates a component whose start function does what `body` says, and
+    /// tells which limit it met.
+    fn met(body: &str, limits: Limits) -> Option<Denied> {
+        let text = format!(
+            "(component (core module $m (memory 1) (table 1 funcref) (func $f {body}) (start $f))
+               (core instance (instantiate $m)))"
+        );
+        let engine = Engine::new(&Config::new()).unwrap();
+        let component = Component::from_binary(&engine, &wat::parse_str(text).unwrap()).unwrap();
+        let mut store = Store::new(&engine, Limiter::new(&limits));
+        store.limiter(|limiter| limiter);
+        let linked = Linker::new(&engine).instantiate(&mut store, &component);
+        assert_eq!(linked.is_err(), store.data().denied.is_some());
+        store.data().denied
+    }
+
+    #[test]
+    fn a_bomb_meets_its_limit_when_it_starts() {
+        let limits = Limits {
+            memory: 4 << 20,
+            tables: 1000,
+            ..Limits::default()
+        };
+        let bomb = |grow: &str| format!("(loop (drop ({grow})) (br 0))");
+        let table = bomb("table.grow (ref.null func) (i32.const 100)");
+        assert_eq!(met(&table, limits), Some(Denied::Tables(1000)));
+        let memory = bomb("memory.grow (i32.const 1)");
+        assert_eq!(met(&memory, limits), Some(Denied::Memory(4 << 20)));
+    }
+
+    #[test]
+    fn what_grows_within_its_limits_is_let_grow() {
+        let limits = Limits {
+            memory: 4 << 20,
+            tables: 1000,
+            ..Limits::default()
+        };
+        let table = "(drop (table.grow (ref.null func) (i32.const 999)))";
+        let memory = "(drop (memory.grow (i32.const 63)))";
+        assert_eq!(met(&format!("{table} {memory}"), limits), None);
+    }
+}

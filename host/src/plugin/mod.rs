@@ -200,6 +200,10 @@ impl Plugin {
         }
         let starting = Arc::new(self);
         let mut instance = Instance::start(&starting).await?;
+        instance.look_up().map_err(|error| match error {
+            CallError::Protocol(rule) => LoadError::Contract(rule),
+            other => LoadError::Start(other),
+        })?;
         if !starting.serves(Stage::Provider) {
             return Ok(starting);
         }

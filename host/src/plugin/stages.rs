@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use wasmtime::component::{Resource, ResourceAny};
 
+use super::Stage;
 use super::call::{CallError, Instance, Problem, unfit};
 use super::running::Running;
 use super::state::ExchangeView;
@@ -62,6 +63,21 @@ fn full(error: wasmtime::component::ResourceTableError) -> CallError {
 }
 
 impl Instance {
+    /// Looks up every function of every stage that the plugin exports, which
+    /// checks their types.
+    pub(super) fn look_up(&mut self) -> Result<(), CallError> {
+        for stage in self.plugin.stages() {
+            match stage {
+                Stage::RequestFilter => drop(guest!(self, request_filter)),
+                Stage::Rewriter => drop(guest!(self, rewriter)),
+                Stage::Provider => drop(guest!(self, provider)),
+                Stage::EventFilter => drop(guest!(self, event_filter)),
+                Stage::LogSink => drop(guest!(self, log_sink)),
+            }
+        }
+        Ok(())
+    }
+
     /// Puts something into the plugin's table, to lend it for a call.
     fn lend<T: Send + 'static>(&mut self, value: T) -> Result<Resource<T>, CallError> {
         let table = &mut self.running()?.store.data_mut().table;
@@ -88,7 +104,11 @@ impl Instance {
         let result = self
             .on_exchange(name, exchange, async |running| call(running, lent).await)
             .await?;
-        *request = self.take_back(own)?;
+        let edited = self.take_back(own)?;
+        if let Some(rule) = unreadable(request, &edited) {
+            return Err(self.broke(name, rule));
+        }
+        *request = edited;
         Ok(result)
     }
 
@@ -313,6 +333,17 @@ impl Instance {
             .await?;
         written.map_err(|problem| self.problem("write", problem))
     }
+}
+
+/// What is wrong with a body that a plugin left where a dialect is spoken:
+/// whoever comes next could not read it, or not all in the same way.
+fn unreadable(before: &Request, after: &Request) -> Option<String> {
+    after.dialect?;
+    if before.body.bytes() == after.body.bytes() {
+        return None;
+    }
+    let wrong = after.body.unambiguous().err()?;
+    Some(format!("the body that it left cannot be read: {wrong}"))
 }
 
 /// Bytes of text in events.

@@ -3,14 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::generation::Components;
 use crate::manifest::{Manifest, Problems, Step};
 
-/// How many times files that change while they are read are read again before
-/// it is given up, and tried again later.
-const READINGS: u32 = 5;
+/// How many times files that change while they are read are read again, and
+/// how long after, before it is given up. A gateway that is started while files
+/// are being put in place waits so long for them.
+const READINGS: u32 = 40;
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What tells one state of the files from another, without reading them.
 pub(super) type Fingerprint = BTreeMap<PathBuf, Option<(SystemTime, u64, u64)>>;
@@ -56,6 +58,7 @@ impl Files {
             if fingerprint(&paths) == seen {
                 return (Self { paths, seen }, read);
             }
+            tokio::time::sleep(PAUSE).await;
         }
         let seen = fingerprint(&paths);
         let message = "it changes, or what it names does, while it is read";

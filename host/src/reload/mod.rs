@@ -47,6 +47,9 @@ const PATIENCE: u32 = 20;
 /// How long a reload waits at most for files that someone is writing.
 const WRITING: Duration = Duration::from_secs(120);
 
+/// How often it is looked whether someone still writes, for whoever has asked.
+const WRITTEN: Duration = Duration::from_millis(20);
+
 /// How long after a failure the same files are tried again; doubled with each
 /// further one.
 const RETRY: Duration = Duration::from_secs(2);
@@ -160,6 +163,11 @@ impl Reloader {
     }
 
     async fn answer(&mut self, ask: Ask) {
+        // Whoever asks need not wait for quiet, but half a file is no file.
+        let begun = Instant::now();
+        while self.watching.being_written() && begun.elapsed() < WRITING {
+            tokio::time::sleep(WRITTEN).await;
+        }
         let (cause, answer) = match ask {
             Ask::Hangup => (Cause::Hangup, None),
             Ask::Reload(who, answer) => (Cause::Admin(who), Some(answer)),

@@ -59,7 +59,9 @@ async fn a_directory_that_is_swapped_by_a_link_is_loaded_whole() {
     let version = |name: &str, prefix: &str| {
         let folder = root.join(name);
         fs::create_dir(&folder).unwrap();
-        let manifest = named(prefix, "").replace("builtin:provider-echo", "echo.wasm");
+        // Without a snapshot nothing has to be compiled for a configuration.
+        let source = "source = \"echo.wasm\"\ninstances = \"fresh\"";
+        let manifest = named(prefix, "").replace("source = \"builtin:provider-echo\"", source);
         fs::write(folder.join("proxy.toml"), manifest).unwrap();
         echo(&folder.join("echo.wasm"));
     };
@@ -74,24 +76,32 @@ async fn a_directory_that_is_swapped_by_a_link_is_loaded_whole() {
     }
     let palisade = Palisade::at(&root.join("proxy.toml")).await;
     assert_eq!(answer(&palisade).await, "one ping");
-    for (name, prefix) in [("..2", "two"), ("..3", "three")] {
+    let mut took = Vec::new();
+    for (name, prefix) in [("..2", "two"), ("..3", "three"), ("..4", "four")] {
         version(name, prefix);
+        let begun = Instant::now();
         swap(name);
         let expected = format!("{prefix} ping");
         eventually("the new directory is loaded", async || {
             answer(&palisade).await == expected
         })
         .await;
+        took.push(begun.elapsed());
     }
+    let look = Duration::from_secs(2);
+    assert!(
+        took.iter().any(|took| *took < look),
+        "by being told, not by looking: {took:?}"
+    );
     fs::remove_dir_all(root.join("..1")).unwrap();
     // A directory without what is needed changes nothing.
-    fs::create_dir(root.join("..4")).unwrap();
-    swap("..4");
+    fs::create_dir(root.join("..5")).unwrap();
+    swap("..5");
     eventually("it is told", async || {
         palisade.control().told().refused.is_some()
     })
     .await;
-    assert_eq!(answer(&palisade).await, "three ping");
+    assert_eq!(answer(&palisade).await, "four ping");
 }
 
 /// As a deployment swaps the directory above the files.
@@ -185,8 +195,14 @@ async fn a_file_that_grows_slowly_is_never_loaded_in_part() {
             "it was not even tried"
         );
     }
+    // Nor for someone who asks.
+    let control = palisade.control().clone();
+    let asked = tokio::spawn(async move { control.reload("a test").await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!((palisade.generation(), asked.is_finished()), (1, false));
     drop(file);
     assert!(palisade.reloaded(1).await, "when it was closed");
+    assert!(asked.await.unwrap().unwrap().is_ok());
     assert_eq!(palisade.live().plugin("guard").unwrap().stages(), stages);
 }
 

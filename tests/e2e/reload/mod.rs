@@ -69,6 +69,9 @@ async fn answer_of(palisade: &Palisade) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_streams_survive_the_swap_of_their_adapter() {
+    // Compiling what comes must not take longer than the streams.
+    let echo = "[plugins.adapter]\nsource = \"builtin:provider-echo\"\n[[routes]]\nname = \"all\"\nprovider = \"adapter\"\n";
+    Palisade::generation_of(echo).await.unwrap();
     for filters in ["", "filters = [\"guard\"]"] {
         let pieces: Vec<String> = (0..20).map(|i| chunk(&format!("{i} "))).collect();
         let mut events: Vec<&str> = pieces.iter().map(String::as_str).collect();

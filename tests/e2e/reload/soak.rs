@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use palisade::admin::{Client, Question};
 use palisade::manifest::Admin;
@@ -133,9 +133,19 @@ async fn many_reloads_under_load_leave_memory_where_it_was() {
         memory < warm + warm / 8 + (16 << 20),
         "it grew from {warm} to {memory} bytes"
     );
-    let records = ["log-0.jsonl", "log-1.jsonl"].map(|name| {
-        let text = fs::read_to_string(directory.path().join(name)).unwrap_or_default();
-        text.lines().count() as u64
-    });
-    println!("records: {records:?}");
+    // The loggers of two generations have them all, once they have written.
+    let answered = count.load(Ordering::Relaxed);
+    let recorded = || {
+        let files = ["log-0.jsonl", "log-1.jsonl"].map(|name| directory.path().join(name));
+        let texts = files.map(|file| fs::read_to_string(file).unwrap_or_default());
+        texts
+            .iter()
+            .map(|text| text.lines().count() as u64)
+            .sum::<u64>()
+    };
+    let begun = Instant::now();
+    while recorded() < answered && begun.elapsed() < Duration::from_secs(20) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(recorded(), answered, "one record for each exchange");
 }

@@ -5,6 +5,7 @@
 //! and those that carry credentials. A rehearsal makes no request at all.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, header};
@@ -23,6 +24,10 @@ use crate::plugin::Terms;
 /// token that it fetches before; what needs more is a crawler.
 pub const MAX_REQUESTS: u32 = 8;
 
+/// How much longer than its call a request may take. The call's own time comes
+/// first, or chance would decide whether a plugin sees its end.
+const GRACE: Duration = Duration::from_millis(100);
+
 /// The most bytes of a body that are read although nothing will be sent.
 const MAX_UNSENT: usize = 1 << 20;
 
@@ -39,7 +44,7 @@ pub(in crate::plugin) struct Http {
 /// Where requests of one instance come out.
 pub(in crate::plugin) struct Hooks {
     terms: Arc<Terms>,
-    /// When the call under way must have ended.
+    /// When requests of the call under way end at the latest.
     deadline: Instant,
     /// Requests that it has made.
     requests: u32,
@@ -68,7 +73,7 @@ impl Http {
         let hooks = &mut self.hooks;
         // Most plugins make no requests, and need not know what time it is.
         if hooks.callout().is_some() {
-            hooks.deadline = Instant::now() + hooks.terms.limits.time;
+            hooks.deadline = Instant::now() + hooks.terms.limits.time + GRACE;
             hooks.requests = 0;
         }
     }

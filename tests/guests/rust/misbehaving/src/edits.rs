@@ -89,6 +89,17 @@ pub fn commit(fault: Fault, plan: &Plan, request: &Request) -> Result<(), Proble
             request,
             &INVALID_JSON.map(|json| (json, request.set("/model", json))),
         ),
+        Fault::InvalidBodyEdit => {
+            let _ = request.set_body(b"{\"model\": \"\xff\xfe\"}");
+            Ok(())
+        }
+        Fault::InvalidText => {
+            #[expect(unsafe_code, reason = "that is the fault")]
+            // SAFETY: none; what the host makes of it is what is tested.
+            let text = unsafe { String::from_utf8_unchecked(vec![0xff, 0xfe]) };
+            let _ = request.exchange().set_note("misbehaving", &text);
+            Ok(())
+        }
         _ => {
             fault::commit(fault, plan);
             Ok(())

@@ -67,6 +67,10 @@ pub enum Fault {
     InvalidPointerEdit,
     /// Writes what is not JSON. See `edits.rs`.
     InvalidJsonEdit,
+    /// Leaves a body that is not UTF-8.
+    InvalidBodyEdit,
+    /// Hands the host a string that is not UTF-8, which no compiler allows.
+    InvalidText,
     /// Denies with a reason and a message of `amount` bytes each, or 64 KiB.
     HugeDenial,
     /// Returns `amount` bytes of text, or 64 MiB, in `count` events, or one. In
@@ -167,7 +171,9 @@ impl Fault {
             Self::EditThenError
             | Self::ForgedHeader
             | Self::InvalidPointerEdit
-            | Self::InvalidJsonEdit => matches!(at, Check | Rewrite | Encode),
+            | Self::InvalidJsonEdit
+            | Self::InvalidBodyEdit
+            | Self::InvalidText => matches!(at, Check | Rewrite | Encode),
             Self::HugeDenial => matches!(at, Check | Encode | SessionPush | SessionFinish),
             Self::HugeOutput => matches!(
                 at,
