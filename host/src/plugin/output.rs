@@ -62,6 +62,19 @@ impl Output {
         Writer::start("standard output".to_owned(), write, running).map(Self::Written)
     }
 
+    /// Writes what was held back; nothing of it if it goes to the log, where it
+    /// is already.
+    pub(super) fn write(&self, bytes: &[u8]) {
+        let Self::Written(writer) = self else {
+            return;
+        };
+        let mut pending = Pending::default();
+        pending.chunks(bytes, |chunk| writer.offer(chunk));
+        if !pending.line.is_empty() {
+            writer.offer(pending.line);
+        }
+    }
+
     /// Opens a file for appending, making its directory if need be. `running`
     /// is held until the last byte is written.
     ///
@@ -74,6 +87,36 @@ impl Output {
         let mut file = OpenOptions::new().create(true).append(true).open(path)?;
         let write = move |bytes: &[u8]| file.write_all(bytes);
         Writer::start(path.display().to_string(), write, running).map(Self::Written)
+    }
+}
+
+/// What a plugin writes to its output while a call may yet fail, if it is held
+/// back until then. A batch of records that fails is given to its logger again:
+/// what it had written of it must not stand there twice.
+#[derive(Debug, Default)]
+pub(super) struct Held(Mutex<Option<Vec<u8>>>);
+
+impl Held {
+    /// Holds back from now on.
+    pub(super) fn begin(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
+    }
+
+    /// Takes bytes if they are held back, of which there are at most `most`.
+    fn take(&self, bytes: &[u8], most: usize) -> bool {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(held) = held.as_mut() else {
+            return false;
+        };
+        let room = most.saturating_sub(held.len());
+        held.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        true
+    }
+
+    /// Lets go what was held back; further bytes pass.
+    pub(super) fn end(&self) -> Vec<u8> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.take().unwrap_or_default()
     }
 }
 
@@ -183,6 +226,7 @@ pub(super) struct GuestOutput {
     stream: Stream,
     /// Lines that the instance has logged in this exchange.
     logged: Arc<AtomicU32>,
+    held: Arc<Held>,
     /// Whether what comes is thrown away, since the plugin only rehearses.
     rehearsal: bool,
     pending: Arc<Mutex<Pending>>,
@@ -225,13 +269,14 @@ impl GuestOutput {
     pub(super) fn new(
         terms: Arc<Terms>,
         stream: Stream,
-        logged: Arc<AtomicU32>,
+        (logged, held): (Arc<AtomicU32>, Arc<Held>),
         rehearsal: bool,
     ) -> Self {
         Self {
             terms,
             stream,
             logged,
+            held,
             rehearsal,
             pending: Arc::default(),
         }
@@ -247,6 +292,10 @@ impl GuestOutput {
 
     fn take(&self, bytes: &[u8]) {
         if self.rehearsal {
+            return;
+        }
+        let most = self.terms.limits.output;
+        if self.writer().is_some() && self.held.take(bytes, most) {
             return;
         }
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
@@ -374,6 +423,21 @@ mod tests {
             pending.chunks(bytes, |chunk| given.push(chunk));
         }
         (given, pending.line)
+    }
+
+    #[test]
+    fn what_is_held_back_is_let_go_once() {
+        let held = Held::default();
+        assert!(!held.take(b"passes", 10));
+        held.begin();
+        assert!(held.take(b"a line\n", 10) && held.take(b"and more", 10));
+        assert_eq!(held.end(), b"a line\nand", "within its bound");
+        assert!(!held.take(b"passes", 10));
+        // A call that failed is begun again with nothing.
+        held.begin();
+        held.take(b"in vain", 10);
+        held.begin();
+        assert_eq!(held.end(), b"");
     }
 
     #[test]

@@ -323,15 +323,21 @@ impl Instance {
         Ok(step)
     }
 
-    /// `log-sink.write`.
+    /// `log-sink.write`. What it writes to its output is written if the call
+    /// returns `ok`: all of it or nothing.
     pub async fn write(&mut self, entries: &[Entry]) -> Result<(), CallError> {
         let guest = guest!(self, log_sink);
+        let held = self.running()?.store.data().held.clone();
+        held.begin();
         let written = self
             .limited("write", async |running| {
                 guest.call_write(&mut running.store, entries).await
             })
             .await?;
-        written.map_err(|problem| self.problem("write", problem))
+        let bytes = held.end();
+        written.map_err(|problem| self.problem("write", problem))?;
+        self.plugin.terms.output.write(&bytes);
+        Ok(())
     }
 }
 

@@ -15,7 +15,7 @@ use super::Terms;
 use super::engine::TICK;
 use super::grants::http::Http;
 use super::limits::Limiter;
-use super::output::{GuestOutput, Stream};
+use super::output::{GuestOutput, Held, Stream};
 use crate::message::Exchange;
 use crate::store::Memory;
 
@@ -37,6 +37,8 @@ pub struct State {
     pub(super) slices: u32,
     /// Lines that it has logged in this exchange.
     pub(super) logged: Arc<AtomicU32>,
+    /// What it writes, while that may yet be in vain.
+    pub(super) held: Arc<Held>,
     /// Made on first use: most calls never touch WASI.
     wasi: Option<WasiCtx>,
     http: Http,
@@ -59,6 +61,7 @@ impl State {
             edits: 0,
             slices: 0,
             logged: Arc::default(),
+            held: Arc::default(),
             wasi: None,
             scratch: None,
             limiter,
@@ -93,8 +96,8 @@ impl IoView for State {
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         let output = |stream| {
-            let logged = self.logged.clone();
-            GuestOutput::new(self.terms.clone(), stream, logged, self.rehearsal)
+            let kept = (self.logged.clone(), self.held.clone());
+            GuestOutput::new(self.terms.clone(), stream, kept, self.rehearsal)
         };
         let ctx = self.wasi.get_or_insert_with(|| {
             WasiCtx::builder()
