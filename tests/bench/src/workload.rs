@@ -1,0 +1,122 @@
+//! What is asked of every subject: bodies of a size, streamed or not, from so
+//! many clients at a time. The bodies are those of a chat: a system prompt and
+//! turns of about 2 KB, as much of them as the size needs.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+/// How many events the upstream's streams have, terminator included.
+pub const EVENTS: usize = 52;
+
+/// The longest text of one turn, in bytes.
+const TURN: usize = 2 << 10;
+
+/// One measurement's load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Case {
+    /// The size of the request's body, about.
+    pub bytes: usize,
+    pub streamed: bool,
+    /// Clients, each of which asks again when it has its answer.
+    pub clients: usize,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let kilobytes = self.bytes as f64 / 1024.0;
+        let what = if self.streamed { "stream, " } else { "" };
+        let plural = if self.clients == 1 { "" } else { "s" };
+        write!(f, "{what}{kilobytes} KB, {} client{plural}", self.clients)
+    }
+}
+
+/// The cases of the issue's targets, and those that show how a subject bends.
+pub fn usual() -> Vec<Case> {
+    let whole = [
+        (512, 1),
+        (512, 16),
+        (512, 64),
+        (10 << 10, 16),
+        (100 << 10, 16),
+    ];
+    let streamed = [(512, 1), (512, 16)];
+    let cases = whole.iter().map(|case| (case, false));
+    let cases = cases.chain(streamed.iter().map(|case| (case, true)));
+    cases
+        .map(|((bytes, clients), streamed)| Case {
+            bytes: *bytes,
+            streamed,
+            clients: *clients,
+        })
+        .collect()
+}
+
+/// The cases that say most in the least time.
+pub fn quick() -> Vec<Case> {
+    let keeps = |case: &Case| case.clients == 16 && case.bytes != 10 << 10;
+    usual().into_iter().filter(keeps).collect()
+}
+
+/// Every size with every number of clients, streamed and not.
+pub fn full(sizes: &[usize], clients: &[usize]) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for streamed in [false, true] {
+        for bytes in sizes {
+            let of_size = clients.iter().map(|clients| Case {
+                bytes: *bytes,
+                streamed,
+                clients: *clients,
+            });
+            cases.extend(of_size);
+        }
+    }
+    cases
+}
+
+/// The body of a request in OpenAI's chat dialect, of about `bytes` bytes.
+pub fn chat_body(bytes: usize, streamed: bool) -> Vec<u8> {
+    let mut messages = vec![json!({"role": "system", "content": "You are a helpful assistant."})];
+    // What surrounds the texts takes about this much.
+    let mut left = bytes.saturating_sub(if streamed { 210 } else { 160 });
+    let mut user = true;
+    while left > 0 {
+        let length = left.min(TURN);
+        let role = if user { "user" } else { "assistant" };
+        messages.push(json!({"role": role, "content": prose(length)}));
+        // A turn's own braces, quotes and names.
+        left = left.saturating_sub(length + 40);
+        user = !user;
+    }
+    let mut body = json!({"model": "gpt-4o", "max_tokens": 256, "temperature": 0.5});
+    body["messages"] = messages.into();
+    if streamed {
+        body["stream"] = true.into();
+        body["stream_options"] = json!({"include_usage": true});
+    }
+    body.to_string().into_bytes()
+}
+
+/// Text of a length, with a line break now and then, as prompts have.
+fn prose(length: usize) -> String {
+    const LINE: &str = "The gate lets in whoever has a reason to be there, and it asks \"why\" of \
+                        everyone else; what it was told is written down.\n";
+    LINE.chars().cycle().take(length).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_have_about_their_size() {
+        for bytes in [512, 10 << 10, 100 << 10] {
+            for streamed in [false, true] {
+                let length = chat_body(bytes, streamed).len();
+                let off = length.abs_diff(bytes) as f64 / bytes as f64;
+                assert!(off < 0.05, "{length} bytes for {bytes}");
+            }
+        }
+    }
+}
