@@ -124,3 +124,28 @@ async fn tables_obeyed_and_violated() {
         "{said}"
     );
 }
+
+/// A plugin that never comes to its end when it starts is not waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn time_and_cpu_violated_at_the_start() {
+    for (fault, limits, says) in [
+        ("sleep", "time = \"300ms\"", "deadline of 300 ms passed"),
+        (
+            "loop",
+            "time = \"60s\", cpu = \"200ms\"",
+            "limit of 200 ms of CPU time was reached",
+        ),
+        (
+            "memory-bomb",
+            "memory = \"32MiB\"",
+            "limit of 32 MiB of memory",
+        ),
+    ] {
+        let config = format!("fault = \"{fault}\", at = \"configure\"");
+        let manifest = manifest("misbehaving", &config, limits);
+        let problems = Palisade::problems(&manifest, &[]).await;
+        let said = problems.expect("a problem").to_string();
+        assert!(said.contains("it cannot be started"), "{said}");
+        assert!(said.contains(says), "{fault}: {said}");
+    }
+}

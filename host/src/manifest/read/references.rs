@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::manifest::reader::{At, Fields, nearest};
-use crate::manifest::{Credential, Direct, Manifest, Provider};
+use crate::manifest::{Credential, Direct, Manifest, PluginEntry, Provider, RouteEntry};
 use crate::plugin::Grant;
 use crate::upstream::Base;
 
@@ -26,57 +26,67 @@ pub(super) fn references(root: &Fields, manifest: &Manifest) {
                 None,
             );
         }
-        let plugin = match &route.provider {
-            Provider::Plugin(at) => Some(at),
-            Provider::Direct(_) => None,
-        };
-        let single = route.rewriter.iter().chain(plugin);
-        for at in route.filters.iter().chain(&route.loggers).chain(single) {
-            refer(root, "plugin", at, manifest.plugins.keys());
-        }
-        if let Provider::Direct(Direct {
-            upstream,
-            credential: Some(at),
-            ..
-        }) = &route.provider
-        {
-            refer(root, "credential", at, manifest.credentials.keys());
-            bound(root, at, upstream, manifest.credentials.get(&at.value));
-        }
-        for key in &route.matches.keys {
-            let at = At {
-                value: key.clone(),
-                line: route.line,
-            };
-            refer(root, "key", &at, manifest.keys.iter().map(|key| &key.name));
-        }
+        of_route(root, route, manifest);
     }
     for plugin in manifest.plugins.values() {
-        for grant in &plugin.grants {
-            if let Grant::Secret(name) = grant {
-                let at = At {
-                    value: name.clone(),
-                    line: plugin.grants_line,
-                };
-                refer(root, "credential", &at, manifest.credentials.keys());
-            }
-        }
-        let Some(name) = &plugin.credential else {
-            continue;
-        };
+        of_plugin(root, plugin, manifest);
+    }
+}
+
+/// The plugins, the credential and the keys that a route names.
+fn of_route(root: &Fields, route: &RouteEntry, manifest: &Manifest) {
+    let plugin = match &route.provider {
+        Provider::Plugin(at) => Some(at),
+        Provider::Direct(_) => None,
+    };
+    let single = route.rewriter.iter().chain(plugin);
+    for at in route.filters.iter().chain(&route.loggers).chain(single) {
+        refer(root, "plugin", at, manifest.plugins.keys());
+    }
+    if let Provider::Direct(Direct {
+        upstream,
+        credential: Some(at),
+        ..
+    }) = &route.provider
+    {
+        refer(root, "credential", at, manifest.credentials.keys());
+        bound(root, at, upstream, manifest.credentials.get(&at.value));
+    }
+    for key in &route.matches.keys {
         let at = At {
-            value: name.clone(),
-            line: plugin.line,
+            value: key.clone(),
+            line: route.line,
         };
-        refer(root, "credential", &at, manifest.credentials.keys());
-        match &plugin.upstream {
-            Some(upstream) => bound(root, &at, upstream, manifest.credentials.get(name)),
-            None => {
-                let name = &plugin.name;
-                let message = format!("[plugins.{name}] has a credential and no `upstream`");
-                let hint = "name the base URL that it is for";
-                root.problem(plugin.line, message, Some(hint));
-            }
+        refer(root, "key", &at, manifest.keys.iter().map(|key| &key.name));
+    }
+}
+
+/// The credentials that a plugin names, by its grants and as an adapter.
+fn of_plugin(root: &Fields, plugin: &PluginEntry, manifest: &Manifest) {
+    for grant in &plugin.grants {
+        if let Grant::Secret(name) = grant {
+            let at = At {
+                value: name.clone(),
+                line: plugin.grants_line,
+            };
+            refer(root, "credential", &at, manifest.credentials.keys());
+        }
+    }
+    let Some(name) = &plugin.credential else {
+        return;
+    };
+    let at = At {
+        value: name.clone(),
+        line: plugin.line,
+    };
+    refer(root, "credential", &at, manifest.credentials.keys());
+    match &plugin.upstream {
+        Some(upstream) => bound(root, &at, upstream, manifest.credentials.get(name)),
+        None => {
+            let name = &plugin.name;
+            let message = format!("[plugins.{name}] has a credential and no `upstream`");
+            let hint = "name the base URL that it is for";
+            root.problem(plugin.line, message, Some(hint));
         }
     }
 }
