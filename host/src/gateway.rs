@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::generation::{Cause, Generation, History, Lived, Overtaken, RollbackError, Stay, Turn};
+use crate::plugin::Plugin;
 use crate::upstream::{Client, ClientError};
 
 pub struct Gateway {
@@ -82,7 +83,7 @@ impl Gateway {
         }
         past.tell(&generation);
         let (live, retired) = past.history.add(generation, cause);
-        self.live.store(live.clone());
+        self.replace(&live);
         drop(past);
         drop(retired);
         Ok(live)
@@ -96,7 +97,7 @@ impl Gateway {
     ) -> Result<Arc<Generation>, RollbackError> {
         let mut past = self.past();
         let live = past.history.back(to, cause)?;
-        self.live.store(live.clone());
+        self.replace(&live);
         Ok(live)
     }
 
@@ -110,8 +111,18 @@ impl Gateway {
         let plugin = plugin.to_owned();
         let cause = Cause::AutoRollback { generation, plugin };
         let live = past.history.back(None, cause).ok()?;
-        self.live.store(live.clone());
+        self.replace(&live);
         Some(live)
+    }
+
+    /// Plugins that are in the replaced generation alone keep no instance for
+    /// exchanges that are not to come: each has a place in the pool.
+    fn replace(&self, live: &Arc<Generation>) {
+        let before = self.live.swap(live.clone());
+        let goes_on = |plugin: &Arc<Plugin>| live.plugins.iter().any(|p| Arc::ptr_eq(p, plugin));
+        for plugin in before.plugins.iter().filter(|plugin| !goes_on(plugin)) {
+            plugin.rest();
+        }
     }
 
     /// The turn that a reload begins in.

@@ -286,3 +286,37 @@ async fn a_plugin_is_held_to_its_fixtures() {
         "{said}"
     );
 }
+
+/// What waits for exchanges of a generation that is replaced has no place in
+/// the pool any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replaced_generation_keeps_no_idle_instance() {
+    let manifest = |edits: u32| {
+        format!(
+            r#"
+            [plugins.it]
+            source = "{}"
+            instances = {{ reuse = 100 }}
+            limits = {{ edits = {edits} }}
+            [plugins.echo]
+            source = "builtin:provider-echo"
+            [[routes]]
+            name = "all"
+            filters = ["it"]
+            provider = "echo"
+            "#,
+            guest("memory-reader").display()
+        )
+    };
+    let palisade = Palisade::with_instances(&manifest(1), 4).await;
+    for edits in 2..9 {
+        let got = post_json(&palisade.url, CHAT, &chat("m", "x")).await;
+        assert_eq!(got.status, 200, "{}", got.text);
+        let before = palisade.generation();
+        std::fs::write(palisade.path("proxy.toml"), manifest(edits)).expect("a manifest");
+        assert!(
+            palisade.reloaded(before).await,
+            "there is room to load {edits}"
+        );
+    }
+}

@@ -273,6 +273,11 @@ impl Plugin {
         grants.filter(move |grant| !asked.contains(&grant.capability()))
     }
 
+    /// Lets go of the instances that wait.
+    pub fn rest(&self) {
+        self.pool.empty();
+    }
+
     /// What the operator decided about it.
     pub fn terms(&self) -> &Terms {
         &self.terms

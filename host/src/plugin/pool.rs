@@ -91,6 +91,12 @@ impl Pool {
         }
     }
 
+    /// Drops what waits.
+    pub(super) fn empty(&self) {
+        let idle = std::mem::take(&mut *self.idle());
+        drop(idle);
+    }
+
     fn keep(&self, running: Running, most: usize) {
         let mut idle = self.idle();
         if idle.len() < most {
