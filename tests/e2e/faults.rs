@@ -17,7 +17,7 @@ async fn misbehaving(config: &str, policy: &str) -> Palisade {
         source = "{}"
         config = {{ {config} }}
         grants = ["clocks", "random"]
-        limits = {{ time = "500ms", memory = "32MiB" }}
+        limits = {{ time = "500ms", cpu = "1h", memory = "32MiB" }}
         {policy}
         [plugins.echo]
         source = "builtin:provider-echo"
