@@ -368,3 +368,39 @@ async fn a_stream_that_is_cut_off_within_an_event_can_still_be_read() {
         );
     }
 }
+
+/// How the network cuts a stream does not matter: what was said before an
+/// error reaches the client, though all of it comes at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_precedes_an_error_is_not_lost() {
+    const ERROR: &str = "data: {\"error\":{\"message\":\"overloaded\",\"type\":\"server_error\",\"code\":null}}\n\n";
+    let all = [HEAD, MORE, ERROR].concat();
+    let upstream = Capture::start(Answer::stream(&[&all], Duration::ZERO)).await;
+    let manifest = format!(
+        r#"
+        [plugins.openai]
+        source = "builtin:provider-openai"
+        upstream = "{}"
+        config = {{ normalise = true }}
+        [[routes]]
+        name = "all"
+        provider = "openai"
+        "#,
+        upstream.url
+    );
+    let palisade = Palisade::start(&manifest).await;
+    for (path, body) in [(CHAT, chat("m", "x")), (MESSAGES, messages("m", "x"))] {
+        let got = post_json(&palisade.url, path, &streamed(body)).await;
+        assert_eq!(
+            (got.status, got.streamed_text().as_str()),
+            (200, "Hello"),
+            "{}",
+            got.text
+        );
+        assert!(
+            got.text.contains("overloaded") && !got.whole,
+            "{}",
+            got.text
+        );
+    }
+}

@@ -131,8 +131,11 @@ impl Streamed {
         };
         let first = loop {
             match streamed.advance().await {
-                // Nothing has been sent, so it can still be a status.
-                Piece::Broken(_, failure) => return Err(failure),
+                // Nothing has been sent, so it can still be a status: if there
+                // is nothing to send either, or a filter forbids the answer.
+                Piece::Broken(bytes, failure) if bytes.is_empty() || failure.denied => {
+                    return Err(failure);
+                }
                 Piece::Bytes(bytes) if bytes.is_empty() => {}
                 piece => break piece,
             }
