@@ -8,8 +8,17 @@ use palisade_tests::{Answer, Capture, Palisade, guest};
 
 use crate::client::{CHAT, chat, post_json, streamed};
 
-/// A gateway that echoes behind one filter.
+/// A gateway that echoes behind one filter, for the model "m".
 async fn behind(name: &str, lines: &str) -> Palisade {
+    behind_for("m", name, lines).await
+}
+
+/// The same, for all models.
+async fn behind_all(name: &str, lines: &str) -> Palisade {
+    behind_for("m*", name, lines).await
+}
+
+async fn behind_for(model: &str, name: &str, lines: &str) -> Palisade {
     let manifest = format!(
         r#"
         [plugins.it]
@@ -22,7 +31,7 @@ async fn behind(name: &str, lines: &str) -> Palisade {
         output = "log.jsonl"
         [[routes]]
         name = "all"
-        match = {{ model = "m" }}
+        match = {{ model = "{model}" }}
         filters = ["it"]
         provider = "echo"
         loggers = ["log"]
@@ -131,32 +140,64 @@ async fn a_plugin_that_is_left_alone_may_be_passed_over() {
     assert!(counts.spared >= 3, "{counts:?}");
 }
 
-/// One thousand exchanges at once; the plugin of every tenth one breaks.
+/// One thousand exchanges at once, through one plugin that breaks in every tenth
+/// call, however its instances come.
 #[tokio::test(flavor = "multi_thread")]
 async fn exchanges_that_break_lose_no_other() {
-    let palisade = behind("misbehaving", &format!("{FAILS}breaker = \"off\"")).await;
-    let exchange = async |i: usize| {
-        let bad = i.is_multiple_of(10);
-        let text = format!("exchange {i} ends");
-        let body = chat(if bad { "m" } else { "other" }, &text);
-        let body = if i.is_multiple_of(3) {
-            streamed(body)
-        } else {
-            body
+    for instances in ["\"snapshot\"", "\"fresh\"", "{ reuse = 100 }"] {
+        let lines = format!(
+            "config = {{ fault = \"edit-then-trap\", model = \"m-0\" }}\n\
+             grants = [\"clocks\", \"random\"]\nbreaker = \"off\"\ninstances = {instances}"
+        );
+        let palisade = behind_all("misbehaving", &lines).await;
+        let exchange = async |i: usize| {
+            let body = chat(&format!("m-{}", i % 10), &format!("exchange {i} ends"));
+            let body = if i.is_multiple_of(3) {
+                streamed(body)
+            } else {
+                body
+            };
+            let got = post_json(&palisade.url, CHAT, &body).await;
+            if i.is_multiple_of(10) {
+                assert_eq!(got.status, 500, "{instances}, {i}: {}", got.text);
+            } else {
+                assert_eq!(got.status, 200, "{instances}, {i}: {}", got.text);
+                let said = if i.is_multiple_of(3) {
+                    got.streamed_text()
+                } else {
+                    got.text.clone()
+                };
+                let whole = format!("exchange {i} ends");
+                assert!(said.contains(&whole), "{instances}, {i}: {}", got.text);
+            }
         };
-        let got = post_json(&palisade.url, CHAT, &body).await;
-        if bad {
-            assert_eq!(got.status, 500, "{i}: {}", got.text);
-        } else {
-            assert_eq!(got.status, 200, "{i}: {}", got.text);
-            assert!(got.text.contains("ends"), "{i}: {}", got.text);
-        }
+        futures_util::future::join_all((0..1000).map(exchange)).await;
+        let records = palisade.records(1000).await;
+        assert_eq!(records.len(), 1000);
+        let failed = records.iter().filter(|r| r["outcome"] == "failed").count();
+        assert_eq!(failed, 100, "one record for each, and all of them right");
+        let counts = palisade.live().plugins[1].health().counts();
+        assert_eq!(counts.traps, 100, "{instances}");
+    }
+}
+
+/// A plugin of which every tenth call fails, whatever the call is.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_tenth_call_of_an_instance_fails_alone() {
+    let lines = "config = { fault = \"panic\", after = 9 }\nbreaker = \"off\"\n\
+                 grants = [\"clocks\", \"random\"]\ninstances = { reuse = 100 }";
+    let palisade = behind_all("misbehaving", lines).await;
+    let exchange = async |i: usize| {
+        let body = chat("m", &format!("exchange {i} ends"));
+        post_json(&palisade.url, CHAT, &body).await.status
     };
-    futures_util::future::join_all((0..1000).map(exchange)).await;
-    let records = palisade.records(1000).await;
-    assert_eq!(records.len(), 1000);
-    let failed = records.iter().filter(|r| r["outcome"] == "failed").count();
-    assert_eq!(failed, 100, "one record for each, and all of them right");
+    let seen = futures_util::future::join_all((0..1000).map(exchange)).await;
+    let failed = seen.iter().filter(|status| **status == 500).count();
+    let ok = seen.iter().filter(|status| **status == 200).count();
+    let counts = palisade.live().plugins[1].health().counts();
+    assert_eq!(counts.traps, failed as u64);
+    assert_eq!(ok + failed, 1000, "none is lost, and none waits for another");
+    assert!((1..=100).contains(&failed), "{failed} of 1000");
 }
 
 const HEAD: &str = r#"data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":"Hel"},"finish_reason":null}]}

@@ -1,7 +1,9 @@
 //! Every limit of a plugin twice: what stays within it passes, and what goes
 //! beyond costs its exchange a sentence that names the limit.
 
-use palisade_tests::{Palisade, guest};
+use std::path::Path;
+
+use palisade_tests::{Palisade, foreign_guest, guest};
 
 use crate::client::{CHAT, chat, post_json};
 
@@ -11,6 +13,10 @@ async fn limited(name: &str, config: &str, limits: &str) -> Palisade {
 }
 
 fn manifest(name: &str, config: &str, limits: &str) -> String {
+    manifest_of(&guest(name), config, limits)
+}
+
+fn manifest_of(file: &Path, config: &str, limits: &str) -> String {
     format!(
         r#"
         [plugins.it]
@@ -27,7 +33,7 @@ fn manifest(name: &str, config: &str, limits: &str) -> String {
         filters = ["it"]
         provider = "echo"
         "#,
-        guest(name).display()
+        file.display()
     )
 }
 
@@ -40,11 +46,15 @@ struct Pair {
 }
 
 async fn holds(pair: Pair) {
-    let palisade = limited("misbehaving", pair.obeyed, pair.limits).await;
+    holds_for(&guest("misbehaving"), pair).await;
+}
+
+async fn holds_for(file: &Path, pair: Pair) {
+    let palisade = Palisade::start(&manifest_of(file, pair.obeyed, pair.limits)).await;
     let got = post_json(&palisade.url, CHAT, &chat("m", "x")).await;
     assert_eq!(got.status, 200, "{} obeyed: {}", pair.limits, got.text);
 
-    let palisade = limited("misbehaving", pair.violated, pair.limits).await;
+    let palisade = Palisade::start(&manifest_of(file, pair.violated, pair.limits)).await;
     let got = post_json(&palisade.url, CHAT, &chat("m", "x")).await;
     assert_eq!(got.status, 500, "{} violated: {}", pair.limits, got.text);
     let plugins = &palisade.live().plugins;
@@ -111,6 +121,22 @@ async fn edits_obeyed_and_violated() {
         let model = if violated { "b" } else { "c" };
         assert_eq!(got.json()["model"], model, "{limits}: the others are kept");
     }
+}
+
+/// A table that grows in a call, and not at the start only.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_bomb_obeys_and_violates() {
+    let Some(file) = foreign_guest("table-bomb") else {
+        println!("not run: the table bomb is not built (tests/guests/build-foreign)");
+        return;
+    };
+    let pair = Pair {
+        limits: "tables = 5000",
+        obeyed: "elements = 4000",
+        violated: "",
+        says: "limit of 5000 elements of tables was reached",
+    };
+    holds_for(&file, pair).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

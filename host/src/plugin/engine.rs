@@ -93,6 +93,8 @@ fn serving(instances: u32) -> wasmtime::Result<Engine> {
         .max_core_instances_per_component(64)
         .max_memories_per_component(4)
         .max_tables_per_component(64)
+        // One for functions, and what a language keeps references in.
+        .max_tables_per_module(8)
         .max_component_instance_size(4 << 20)
         .max_core_instance_size(4 << 20)
         // Returning pages to the kernel for each call takes the lock of the

@@ -99,7 +99,7 @@ impl fmt::Display for Stage {
 /// Why a component cannot serve as the plugin that the manifest wants.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    #[error("it is not a WebAssembly component: {0}")]
+    #[error("it is no WebAssembly component that can be run here: {0}")]
     NotAComponent(String),
     #[error("it imports {0}")]
     Imports(Refusal),

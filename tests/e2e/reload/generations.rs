@@ -141,7 +141,7 @@ async fn a_reload_is_held_back_while_too_many_generations_end() {
     let upstream = Capture::start(Answer::stream(&events, Duration::from_millis(100))).await;
     let manifest = |name: &str| {
         format!(
-            "[server]\nsettle = \"20ms\"\n[reload]\nkeep = 1\nmax-draining = 2\n[admin]\nlisten = \"unix:a\"\n\
+            "[server]\nsettle = \"10s\"\n[reload]\nkeep = 1\nmax-draining = 2\n[admin]\nlisten = \"unix:a\"\n\
              [plugins.adapter]\nsource = \"builtin:provider-openai\"\nupstream = \"{}/v1\"\n\
              [[routes]]\nname = \"{name}\"\nprovider = \"adapter\"\n",
             upstream.url

@@ -15,13 +15,15 @@ use crate::client::{CHAT, chat, post_json};
 
 const KILLS: u32 = 30;
 
-/// Most are ready at once; some compile, and write to the cache.
+/// How many configurations there are: the first time that each of them is met
+/// its snapshot is made, compiled and written to the cache, and later read.
+const CONFIGURATIONS: u64 = 24;
+
 fn manifest(number: u64) -> String {
-    let instances = if number % 8 == 7 { "snapshot" } else { "fresh" };
+    let prefix = number % CONFIGURATIONS;
     format!(
         "[server]\nsettle = \"1ms\"\ncache = \"cache\"\n[reload]\nlocked = true\n[admin]\nlisten = \"unix:admin.sock\"\n\
-         [plugins.echo]\nsource = \"echo.wasm\"\nconfig = {{ prefix = \"{number} \" }}\n\
-         instances = \"{instances}\"\n\
+         [plugins.echo]\nsource = \"echo.wasm\"\nconfig = {{ prefix = \"{prefix} \" }}\n\
          [plugins.log]\nsource = \"builtin:logger\"\noutput = \"log.jsonl\"\n\
          [[routes]]\nname = \"all\"\nprovider = \"echo\"\nloggers = [\"log\"]\n"
     )

@@ -13,22 +13,23 @@ use palisade_tests::Started;
 
 use crate::client::{CHAT, chat, send, streamed};
 
-/// How many reloads there are: few enough for every run, or many.
-fn reloads() -> u64 {
+/// How many reloads there are, and how many configurations of the adapter they
+/// go through: few enough for every run, or many.
+fn size() -> (u64, u64) {
     match std::env::var("PALISADE_SOAK") {
-        Ok(_) => 10_000,
-        Err(_) => 500,
+        Ok(_) => (10_000, 97),
+        Err(_) => (500, 11),
     }
 }
 
-/// After so many, everything that is made once has been made.
+/// After so many, everything that is made once has been made: each configuration
+/// has its snapshot, in memory or on disk.
 const WARM: u64 = 100;
 
 /// Odd and even generations differ in their filter and their logger, which are
-/// carried over from the one before the last; the adapter is new in each, and
-/// has no snapshot, which would be compiled anew for each configuration.
+/// carried over from the one before the last; the adapter is another in each.
 fn manifest(number: u64) -> String {
-    let parity = number % 2;
+    let (parity, prefix) = (number % 2, number % size().1);
     format!(
         r#"
         [server]
@@ -43,8 +44,7 @@ fn manifest(number: u64) -> String {
         config = {{ max-tokens = {} }}
         [plugins.echo]
         source = "builtin:provider-echo"
-        config = {{ prefix = "{number} " }}
-        instances = "fresh"
+        config = {{ prefix = "{prefix} " }}
         [plugins.log]
         source = "builtin:logger"
         output = "log-{parity}.jsonl"
@@ -99,7 +99,7 @@ async fn many_reloads_under_load_leave_memory_where_it_was() {
     let clients: Vec<_> = (0..2)
         .map(|_| tokio::spawn(ask_until(started.url.clone(), stop.clone(), count.clone())))
         .collect();
-    let (begun, last) = (Instant::now(), 1 + reloads());
+    let (begun, last) = (Instant::now(), 1 + size().0);
     let mut warm = 0;
     for number in 2..=last {
         write(&file, number);
@@ -124,7 +124,7 @@ async fn many_reloads_under_load_leave_memory_where_it_was() {
     let memory = started.memory();
     println!(
         "{} reloads and {} exchanges in {took:.1?}: {} MiB after the first {WARM}, {} MiB at the end",
-        reloads(),
+        size().0,
         count.load(Ordering::Relaxed),
         warm >> 20,
         memory >> 20

@@ -3,12 +3,12 @@
 use crate::exports::palisade::plugin::request_filter::{Guest, Verdict};
 use crate::palisade::plugin::message::Request;
 use crate::palisade::plugin::types::Problem;
-use crate::plan::{Fault, Point, due};
+use crate::plan::{Fault, due_for};
 use crate::{Plugin, edits, events, fault};
 
 impl Guest for Plugin {
     fn check(request: &Request) -> Result<Verdict, Problem> {
-        let Some((fault, plan)) = due(Point::Check) else {
+        let Some((fault, plan)) = due_for(request) else {
             return Ok(Verdict::Proceed);
         };
         match fault {

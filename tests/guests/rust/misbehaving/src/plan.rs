@@ -4,6 +4,8 @@
 //! * `at`: the call that it happens in, one of [`Point`]; "check" if absent;
 //! * `after`: how many of those calls pass unharmed first, counted in one
 //!   instance; 0 if absent;
+//! * `model`: in "check", only requests for this model are harmed, and counted;
+//!   all of them if absent;
 //! * `amount`: how much of it. Each fault says of what, and what it does
 //!   without;
 //! * `count`: into how many pieces `amount` is cut, or how many items there
@@ -22,6 +24,7 @@ use crate::Plugin;
 use crate::event_list::Event;
 use crate::exports::palisade::plugin::configuration::{ConfigError, Guest};
 use crate::fault;
+use crate::palisade::plugin::message::Request;
 
 static PLAN: OnceLock<Plan> = OnceLock::new();
 
@@ -118,6 +121,7 @@ pub struct Plan {
     at: Point,
     #[serde(default)]
     after: u64,
+    model: Option<String>,
     pub amount: Option<u64>,
     pub count: Option<u64>,
     #[serde(default)]
@@ -126,7 +130,8 @@ pub struct Plan {
 
 impl Plan {
     fn is_possible(&self) -> bool {
-        self.fault.is_none_or(|fault| fault.can_happen_at(self.at))
+        let is_placed = self.fault.is_none_or(|fault| fault.can_happen_at(self.at));
+        is_placed && (self.model.is_none() || self.at == Point::Check)
     }
 
     /// `amount`, or what the fault does without one.
@@ -200,6 +205,13 @@ impl Fault {
             Self::EventsAfterStop => matches!(at, DecoderPush | SessionPush),
         }
     }
+}
+
+/// [`due`] in the check of this request.
+pub fn due_for(request: &Request) -> Option<(Fault, &'static Plan)> {
+    let model = PLAN.get()?.model.as_ref();
+    let is_meant = model.is_none_or(|model| request.model().as_ref() == Some(model));
+    is_meant.then(|| due(Point::Check)).flatten()
 }
 
 /// The fault to commit in this call of `at`, with its plan. To be asked once in
