@@ -78,7 +78,7 @@ pub trait Dialect: Send + Sync {
     /// pointer to a string can name them: keys of objects (the names of a
     /// tool's parameters, unless they are listed in `required`), and encoded
     /// data (images, base64 documents, signatures).
-    fn texts<'a>(&self, body: &'a Value) -> Vec<Text<'a>>;
+    fn texts<'a>(&self, body: &'a serde_json_borrow::Value<'a>) -> Vec<Text<'a>>;
 
     /// Pointers to the members that limit the output tokens of one choice; a
     /// request without any is limited by setting the first.

@@ -5,7 +5,7 @@
 //! Schemas, blocks of a kind that is newer than this code. Those are searched
 //! for every string, because a filter must not be got round by a new spelling.
 
-use serde_json::{Map, Value};
+use serde_json_borrow::{ObjectAsVec, Value};
 
 /// Who says what a tool definition or an output schema says.
 pub const SYSTEM: &str = "system";
@@ -23,7 +23,7 @@ pub struct Text<'a> {
     /// An RFC 6901 pointer to a string of the body.
     pub pointer: String,
     /// The string, never empty.
-    pub content: String,
+    pub content: &'a str,
 }
 
 /// Members whose strings are data and never read as text, unless someone put
@@ -82,9 +82,9 @@ impl<'a> Texts<'a> {
     /// Looks at a member, if the object has it.
     pub fn member(
         &mut self,
-        object: &'a Map<String, Value>,
+        object: &'a ObjectAsVec<'a>,
         key: &str,
-        look: impl FnOnce(&mut Self, &'a Value),
+        look: impl FnOnce(&mut Self, &'a Value<'a>),
     ) {
         if let Some(value) = object.get(key) {
             self.within(key, |texts| look(texts, value));
@@ -92,16 +92,16 @@ impl<'a> Texts<'a> {
     }
 
     /// Looks at each element of an array; at nothing if it is none.
-    pub fn each(&mut self, array: &'a Value, mut look: impl FnMut(&mut Self, &'a Value)) {
-        for (index, value) in array.as_array().into_iter().flatten().enumerate() {
+    pub fn each(&mut self, array: &'a Value, mut look: impl FnMut(&mut Self, &'a Value<'a>)) {
+        for (index, value) in array.iter_array().into_iter().flatten().enumerate() {
             self.within(&index.to_string(), |texts| look(texts, value));
         }
     }
 
     /// Takes the value here if it is a string that says something.
-    pub fn take(&mut self, role: &'a str, value: &'a Value) {
+    pub fn take(&mut self, role: &'a str, value: &'a Value<'a>) {
         if let Some(content) = value.as_str().filter(|text| !text.is_empty()) {
-            let (pointer, content) = (self.pointer.clone(), content.to_owned());
+            let pointer = self.pointer.clone();
             self.found.push(Text {
                 role,
                 pointer,
@@ -111,17 +111,17 @@ impl<'a> Texts<'a> {
     }
 
     /// Takes a member if it is a string that says something.
-    pub fn take_member(&mut self, role: &'a str, object: &'a Map<String, Value>, key: &str) {
+    pub fn take_member(&mut self, role: &'a str, object: &'a ObjectAsVec<'a>, key: &str) {
         self.member(object, key, |texts, value| texts.take(role, value));
     }
 
     /// Takes every string at and below the value here.
-    pub fn take_all(&mut self, role: &'a str, value: &'a Value) {
+    pub fn take_all(&mut self, role: &'a str, value: &'a Value<'a>) {
         match value {
-            Value::String(_) => self.take(role, value),
+            Value::Str(_) => self.take(role, value),
             Value::Array(_) => self.each(value, |texts, element| texts.take_all(role, element)),
             Value::Object(members) => {
-                for (key, value) in members {
+                for (key, value) in members.iter() {
                     self.within(key, |texts| texts.take_all(role, value));
                 }
             }
@@ -131,11 +131,11 @@ impl<'a> Texts<'a> {
 
     /// Takes every string at and below the value here that may be read as
     /// text, in an object whose shape is not known or is a schema.
-    pub fn search(&mut self, role: &'a str, value: &'a Value) {
+    pub fn search(&mut self, role: &'a str, value: &'a Value<'a>) {
         match value {
             Value::Array(_) => self.each(value, |texts, element| texts.search(role, element)),
             Value::Object(members) => {
-                for (key, value) in members {
+                for (key, value) in members.iter() {
                     self.within(key, |texts| texts.search_member(role, key, value));
                 }
             }
@@ -143,17 +143,17 @@ impl<'a> Texts<'a> {
         }
     }
 
-    fn search_member(&mut self, role: &'a str, key: &str, value: &'a Value) {
+    fn search_member(&mut self, role: &'a str, key: &str, value: &'a Value<'a>) {
         // A schema may have a property with any name, so what is skipped is
         // skipped only where it is not an object.
-        let skipped = |text: &Value| {
+        let skipped = |text: &Value<'_>| {
             let opaque = |text: &str| OPAQUE.contains(&key) && !text.contains(' ');
             let word = |text: &str| WORDS.contains(&key) && is_word(text);
             text.as_str().is_some_and(|text| opaque(text) || word(text))
         };
         match value {
             Value::Array(_) => self.each(value, |texts, element| match element {
-                Value::String(_) if skipped(element) => {}
+                Value::Str(_) if skipped(element) => {}
                 _ => texts.search(role, element),
             }),
             _ if skipped(value) => {}

@@ -95,6 +95,12 @@ impl Json {
             .as_ref()
     }
 
+    /// The whole body parsed, with its strings left where they are; none if it
+    /// is not JSON. Quick to make, and not kept.
+    pub fn borrowed(&self) -> Option<serde_json_borrow::Value<'_>> {
+        serde_json::from_slice(&self.bytes).ok()
+    }
+
     fn scanned(&self) -> Option<&Scanned> {
         self.learnt
             .scanned

@@ -43,7 +43,7 @@ impl Dialect for Chat {
         name.starts_with("openai-") && !billing
     }
 
-    fn texts<'a>(&self, body: &'a Value) -> Vec<Text<'a>> {
+    fn texts<'a>(&self, body: &'a serde_json_borrow::Value<'a>) -> Vec<Text<'a>> {
         request::texts(body)
     }
 

@@ -1,6 +1,6 @@
 //! Reads the body of a chat completions request.
 
-use serde_json::{Map, Value};
+use serde_json_borrow::{ObjectAsVec, Value};
 
 use crate::dialect::texts::{ASSISTANT, SYSTEM, TOOL, TOOL_DEFINITION, Text, Texts, USER};
 
@@ -28,16 +28,16 @@ const SETTINGS: [&str; 18] = [
 ];
 
 /// See [`crate::dialect::Dialect::texts`].
-pub fn texts(body: &Value) -> Vec<Text<'_>> {
+pub fn texts<'a>(body: &'a Value<'a>) -> Vec<Text<'a>> {
     let mut texts = Texts::default();
-    for (key, value) in body.as_object().into_iter().flatten() {
+    for (key, value) in body.iter_object().into_iter().flatten() {
         texts.within(key, |texts| member(texts, key, value));
     }
     texts.into_vec()
 }
 
 /// A member of the body, if a model reads it.
-fn member<'a>(texts: &mut Texts<'a>, key: &str, value: &'a Value) {
+fn member<'a>(texts: &mut Texts<'a>, key: &str, value: &'a Value<'a>) {
     match key {
         "messages" => texts.each(value, message),
         // `functions` is what `tools` was called before November 2023.
@@ -55,13 +55,13 @@ fn member<'a>(texts: &mut Texts<'a>, key: &str, value: &'a Value) {
     }
 }
 
-fn message<'a>(texts: &mut Texts<'a>, value: &'a Value) {
+fn message<'a>(texts: &mut Texts<'a>, value: &'a Value<'a>) {
     let Some(message) = value.as_object() else {
         return;
     };
     let role = role(message);
-    for (key, value) in message {
-        texts.within(key, |texts| match key.as_str() {
+    for (key, value) in message.iter() {
+        texts.within(key, |texts| match key {
             "content" => content(texts, role, value),
             "name" | "refusal" | "reasoning_content" | "reasoning" => texts.take(role, value),
             "tool_calls" => texts.each(value, |texts, call| tool_call(texts, role, call)),
@@ -84,7 +84,7 @@ fn message<'a>(texts: &mut Texts<'a>, value: &'a Value) {
 
 /// Who speaks: "developer" is what OpenAI's newer models call the system, and
 /// "function" what it called a tool before November 2023.
-fn role(message: &Map<String, Value>) -> &str {
+fn role<'a>(message: &'a ObjectAsVec<'a>) -> &'a str {
     match message.get("role").and_then(Value::as_str).unwrap_or(USER) {
         "developer" => SYSTEM,
         "function" => TOOL,
@@ -93,7 +93,7 @@ fn role(message: &Map<String, Value>) -> &str {
 }
 
 /// Content: a string, or parts.
-fn content<'a>(texts: &mut Texts<'a>, role: &'a str, value: &'a Value) {
+fn content<'a>(texts: &mut Texts<'a>, role: &'a str, value: &'a Value<'a>) {
     texts.take(role, value);
     texts.each(value, |texts, value| match value.as_object() {
         Some(part) => content_part(texts, role, part, value),
@@ -104,8 +104,8 @@ fn content<'a>(texts: &mut Texts<'a>, role: &'a str, value: &'a Value) {
 fn content_part<'a>(
     texts: &mut Texts<'a>,
     role: &'a str,
-    part: &'a Map<String, Value>,
-    value: &'a Value,
+    part: &'a ObjectAsVec<'a>,
+    value: &'a Value<'a>,
 ) {
     match part.get("type").and_then(Value::as_str) {
         Some("text") => texts.take_member(role, part, "text"),
@@ -122,7 +122,7 @@ fn content_part<'a>(
     }
 }
 
-fn tool_call<'a>(texts: &mut Texts<'a>, role: &'a str, call: &'a Value) {
+fn tool_call<'a>(texts: &mut Texts<'a>, role: &'a str, call: &'a Value<'a>) {
     let Some(call) = call.as_object() else {
         return;
     };
@@ -132,7 +132,7 @@ fn tool_call<'a>(texts: &mut Texts<'a>, role: &'a str, call: &'a Value) {
 }
 
 /// The name and arguments of a call; a custom tool's are called `input`.
-fn called<'a>(texts: &mut Texts<'a>, role: &'a str, function: &'a Value) {
+fn called<'a>(texts: &mut Texts<'a>, role: &'a str, function: &'a Value<'a>) {
     if let Some(function) = function.as_object() {
         for key in ["name", "arguments", "input"] {
             texts.take_member(role, function, key);

@@ -50,7 +50,7 @@ impl Dialect for Messages {
         matches!(name, "anthropic-version" | "anthropic-beta")
     }
 
-    fn texts<'a>(&self, body: &'a Value) -> Vec<Text<'a>> {
+    fn texts<'a>(&self, body: &'a serde_json_borrow::Value<'a>) -> Vec<Text<'a>> {
         request::texts(body)
     }
 

@@ -1,6 +1,6 @@
 //! Reads the body of a messages request.
 
-use serde_json::{Map, Value};
+use serde_json_borrow::{ObjectAsVec, Value};
 
 use crate::dialect::texts::{SYSTEM, TOOL, TOOL_DEFINITION, Text, Texts, USER};
 
@@ -23,16 +23,16 @@ const SETTINGS: [&str; 13] = [
 ];
 
 /// See [`crate::dialect::Dialect::texts`].
-pub fn texts(body: &Value) -> Vec<Text<'_>> {
+pub fn texts<'a>(body: &'a Value<'a>) -> Vec<Text<'a>> {
     let mut texts = Texts::default();
-    for (key, value) in body.as_object().into_iter().flatten() {
+    for (key, value) in body.iter_object().into_iter().flatten() {
         texts.within(key, |texts| member(texts, key, value));
     }
     texts.into_vec()
 }
 
 /// A member of the body, if a model reads it.
-fn member<'a>(texts: &mut Texts<'a>, key: &str, value: &'a Value) {
+fn member<'a>(texts: &mut Texts<'a>, key: &str, value: &'a Value<'a>) {
     match key {
         "system" => content(texts, SYSTEM, value),
         "messages" => texts.each(value, message),
@@ -49,13 +49,13 @@ fn member<'a>(texts: &mut Texts<'a>, key: &str, value: &'a Value) {
     }
 }
 
-fn message<'a>(texts: &mut Texts<'a>, value: &'a Value) {
+fn message<'a>(texts: &mut Texts<'a>, value: &'a Value<'a>) {
     let Some(message) = value.as_object() else {
         return;
     };
     let role = message.get("role").and_then(Value::as_str).unwrap_or(USER);
-    for (key, value) in message {
-        texts.within(key, |texts| match key.as_str() {
+    for (key, value) in message.iter() {
+        texts.within(key, |texts| match key {
             "content" => content(texts, role, value),
             "role" => {}
             _ => texts.search(role, value),
@@ -64,7 +64,7 @@ fn message<'a>(texts: &mut Texts<'a>, value: &'a Value) {
 }
 
 /// Content: a string, or blocks.
-fn content<'a>(texts: &mut Texts<'a>, role: &'a str, value: &'a Value) {
+fn content<'a>(texts: &mut Texts<'a>, role: &'a str, value: &'a Value<'a>) {
     texts.take(role, value);
     texts.each(value, |texts, value| match value.as_object() {
         Some(block) => content_block(texts, role, block, value),
@@ -75,8 +75,8 @@ fn content<'a>(texts: &mut Texts<'a>, role: &'a str, value: &'a Value) {
 fn content_block<'a>(
     texts: &mut Texts<'a>,
     role: &'a str,
-    block: &'a Map<String, Value>,
-    value: &'a Value,
+    block: &'a ObjectAsVec<'a>,
+    value: &'a Value<'a>,
 ) {
     match block.get("type").and_then(Value::as_str) {
         Some("text") => texts.take_member(role, block, "text"),
@@ -96,7 +96,7 @@ fn content_block<'a>(
     }
 }
 
-fn document<'a>(texts: &mut Texts<'a>, role: &'a str, block: &'a Map<String, Value>) {
+fn document<'a>(texts: &mut Texts<'a>, role: &'a str, block: &'a ObjectAsVec<'a>) {
     texts.take_member(role, block, "title");
     texts.take_member(role, block, "context");
     texts.member(block, "source", |texts, source| {
