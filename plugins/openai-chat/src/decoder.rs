@@ -8,6 +8,7 @@ use crate::choice::Choice;
 use crate::failure;
 use crate::model::{Failure, ModelEvent, Start, Usage};
 use crate::others::Told;
+use crate::repeated::Repeated;
 use crate::usage::usage;
 
 /// Decodes one answer: a stream of chunks, a whole body, or an error.
@@ -25,6 +26,7 @@ pub struct Decoder {
     choices: BTreeMap<u32, Choice>,
     usage: Option<Usage>,
     told: Told,
+    repeated: Repeated,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,6 +50,7 @@ impl Decoder {
             choices: BTreeMap::new(),
             usage: None,
             told: Told::default(),
+            repeated: Repeated::default(),
         }
     }
 
@@ -63,10 +66,23 @@ impl Decoder {
     pub fn push(&mut self, name: Option<&str>, data: &[u8]) -> Vec<ModelEvent> {
         let mut events = Vec::new();
         if self.phase == Phase::Open {
-            let taken = self.take(name, data.trim_ascii(), &mut events);
+            let data = data.trim_ascii();
+            if let Some(event) = self.repeated.read(data) {
+                return event.into_iter().collect();
+            }
+            let taken = self.take(name, data, &mut events);
             self.fail_if(taken, &mut events);
+            if self.streamed {
+                self.repeated.learn(data, &events);
+            }
         }
         events
+    }
+
+    /// Makes the next chunk be read, whether it repeats the last one or not.
+    #[cfg(test)]
+    pub(crate) fn forget(&mut self) {
+        self.repeated = Repeated::default();
     }
 
     /// The events that remain when the answer is over. If it was cut off, that

@@ -15,6 +15,8 @@
 //!   needs [`Decoder::ends_at_finish_reason`].
 //! * What a choice thinks, says and refuses are parts that end when another
 //!   begins; a tool call is a part to which later fragments may still come.
+//! * A chunk that repeats the last one but for its text is not read as JSON again
+//!   (`repeated`).
 //! * After an error nothing follows, whatever the server sends.
 //! * What events cannot express is `other`. A member that repeats itself in
 //!   every chunk is told once; `obfuscation` is padding, and dropped.
@@ -27,6 +29,7 @@ pub mod forward;
 #[cfg(test)]
 mod heard;
 mod others;
+mod repeated;
 pub mod tool_media;
 mod usage;
 
