@@ -196,7 +196,11 @@ async fn every_tenth_call_of_an_instance_fails_alone() {
     let ok = seen.iter().filter(|status| **status == 200).count();
     let counts = palisade.live().plugins[1].health().counts();
     assert_eq!(counts.traps, failed as u64);
-    assert_eq!(ok + failed, 1000, "none is lost, and none waits for another");
+    assert_eq!(
+        ok + failed,
+        1000,
+        "none is lost, and none waits for another"
+    );
     assert!((1..=100).contains(&failed), "{failed} of 1000");
 }
 

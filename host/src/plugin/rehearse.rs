@@ -12,7 +12,7 @@
 
 use std::fmt::Debug;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -25,7 +25,7 @@ use crate::json::Json;
 use crate::message::{Exchange, Facts, Notes, Request, ResponseHead, Target};
 
 /// Counts up whenever a rehearsal changes, since snapshots hold what it left.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// How many exchanges are measured.
 const MEASURED: u32 = 8;
@@ -200,8 +200,9 @@ async fn provide(
         streamed: true,
     };
     let decoder = instance.decoder(exchange, &head).await?;
-    for framed in frames {
-        let events = instance.decode(exchange, decoder, &[framed.frame]).await?;
+    let frames: Vec<_> = frames.into_iter().map(|framed| framed.frame).collect();
+    for frames in parted(&frames) {
+        let events = instance.decode(exchange, decoder, frames).await?;
         said.push_str(&format!("{events:?}"));
     }
     let events = instance.decode_end(exchange, decoder).await?;
@@ -212,13 +213,19 @@ async fn provide(
 async fn guard(instance: &mut Instance, exchange: &mut Exchange) -> Result<String, CallError> {
     let session = instance.session(exchange).await?;
     let mut said = String::new();
-    for event in events() {
-        let step = instance.guard(exchange, session, &[event]).await?;
+    for events in parted(&events()) {
+        let step = instance.guard(exchange, session, events).await?;
         said.push_str(&format!("{step:?}"));
     }
     let step = instance.guard_end(exchange, session).await?;
     said.push_str(&format!("{step:?}"));
     Ok(said)
+}
+
+/// A stream as it comes: its beginning alone, and then much at once.
+fn parted<T>(pieces: &[T]) -> [&[T]; 2] {
+    let (first, rest) = pieces.split_at(pieces.len().min(1));
+    [first, rest]
 }
 
 /// A stream in a dialect, as a provider that speaks it would send it.
@@ -248,14 +255,13 @@ fn events() -> Vec<ModelEvent> {
         id: "call_1".to_owned(),
         name: "sample".to_owned(),
     };
-    vec![
-        ModelEvent::Start(Start {
-            id: Some("sample".to_owned()),
-            model: Some("sample".to_owned()),
-            created: Some(0),
-        }),
-        ModelEvent::Text(fragment(0, "This is a sample ")),
-        ModelEvent::Text(fragment(0, "of an answer.")),
+    let start = ModelEvent::Start(Start {
+        id: Some("sample".to_owned()),
+        model: Some("sample".to_owned()),
+        created: Some(0),
+    });
+    let texts = (0..PIECES).map(|_| ModelEvent::Text(fragment(0, "This is a sample. ")));
+    let end = [
         ModelEvent::ToolCall(call),
         ModelEvent::ToolArguments(fragment(1, "{\"text\":\"a sample\"}")),
         ModelEvent::Usage(Usage {
@@ -270,10 +276,29 @@ fn events() -> Vec<ModelEvent> {
             reason: FinishReason::ToolCalls,
             stop_sequence: None,
         }),
-    ]
+    ];
+    [start].into_iter().chain(texts).chain(end).collect()
 }
 
+/// Pieces of text in the sample of an answer.
+const PIECES: usize = 64;
+
+/// The text of the longest sample, in bytes: what prompts with documents in them
+/// have. A heap that has grown for it need not grow in an exchange, which takes
+/// the kernel longer than all that the plugin does.
+const LONG: usize = 128 << 10;
+
+/// A request with a long text.
+static LONG_SAMPLE: LazyLock<String> = LazyLock::new(|| {
+    let text = "This is a sample of a long text. ";
+    let text = text.repeat(LONG / text.len());
+    format!(
+        r#"{{"model":"sample","max_tokens":64,"messages":[{{"role":"user","content":"{text}"}}]}}"#
+    )
+});
+
 /// Requests in every dialect: a short one, and one with tools and a history.
+/// And a long one.
 fn samples() -> impl Iterator<Item = (&'static dyn Dialect, &'static str)> {
     const SAMPLES: [(&str, &str); 4] = [
         (
@@ -293,9 +318,11 @@ fn samples() -> impl Iterator<Item = (&'static dyn Dialect, &'static str)> {
             r#"{"model":"sample","max_tokens":64,"stream":true,"system":[{"type":"text","text":"This is a sample."}],"messages":[{"role":"user","content":[{"type":"text","text":"Call the tool."}]},{"role":"assistant","content":[{"type":"tool_use","id":"toolu_1","name":"sample","input":{"text":"a"}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"toolu_1","content":"done"},{"type":"text","text":"Once more."}]}],"tools":[{"name":"sample","description":"Takes a text.","input_schema":{"type":"object","properties":{"text":{"type":"string"}}}}]}"#,
         ),
     ];
+    let long = std::iter::once(("openai.chat", LONG_SAMPLE.as_str()));
     SAMPLES
-        .iter()
-        .filter_map(|(name, body)| Some((dialect::by_name(name)?, *body)))
+        .into_iter()
+        .chain(long)
+        .filter_map(|(name, body)| Some((dialect::by_name(name)?, body)))
 }
 
 fn sample(dialect: &'static dyn Dialect, body: &'static str) -> (Exchange, Request) {

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use memchr::memmem;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
@@ -254,6 +255,30 @@ struct SentChoice {
     finish_reason: Option<IgnoredAny>,
 }
 
+/// The choices of a frame that is nothing but text, as most are; none if it has
+/// to be looked into.
+fn only_text<'e>(
+    data: &[u8],
+    events: &'e [ModelEvent],
+) -> Option<impl Iterator<Item = u32> + use<'e>> {
+    let of_text = |event: &ModelEvent| match event {
+        ModelEvent::Text(piece) | ModelEvent::Refusal(piece) => Some(piece.choice),
+        _ => None,
+    };
+    let is_text = !events.is_empty() && events.iter().all(|event| of_text(event).is_some());
+    let says_more = says(data, b"\"finish_reason\"") || says(data, b"\"usage\"");
+    (is_text && !says_more).then(|| events.iter().filter_map(of_text))
+}
+
+/// Whether a member of this name, in its quotes, is there and may not be null.
+fn says(data: &[u8], name: &[u8]) -> bool {
+    memmem::find_iter(data, name).any(|at| {
+        let value = data[at + name.len()..].trim_ascii_start();
+        let value = value.strip_prefix(b":").map(<[u8]>::trim_ascii_start);
+        value.is_some_and(|value| !value.starts_with(b"null"))
+    })
+}
+
 impl StreamRenderer for ChatStream {
     fn events(&mut self, events: &[ModelEvent], out: &mut Vec<u8>) {
         for event in events {
@@ -267,6 +292,12 @@ impl StreamRenderer for ChatStream {
     fn sent(&mut self, data: &[u8], events: &[ModelEvent]) {
         if data.trim_ascii() == b"[DONE]" {
             self.over = true;
+            return;
+        }
+        if let Some(choices) = only_text(data, events) {
+            for choice in choices {
+                self.choice(choice).opened = true;
+            }
             return;
         }
         // Writing it to nowhere gives calls and blocks their indexes.
