@@ -68,6 +68,8 @@ pub struct Program {
 pub enum Command {
     /// Many slow streams at a time through one gateway.
     Streams(Streams),
+    /// A plugin that is saved again and again under load.
+    Reload(Reload),
     /// Counts the instructions of the host's parts, and compares them with
     /// tests/bench/instructions.toml.
     Instructions(Instructions),
@@ -100,6 +102,17 @@ pub struct Streams {
     /// With a filter of every event, whose instance lives as long as its stream.
     #[arg(long)]
     pub watched: bool,
+    #[command(flatten)]
+    pub program: Program,
+}
+
+/// See [`Command::Reload`].
+#[derive(Debug, Args)]
+pub struct Reload {
+    /// Seconds for which the load is measured, in peace and while plugins are
+    /// saved.
+    #[arg(long, default_value_t = 15.0)]
+    pub seconds: f64,
     #[command(flatten)]
     pub program: Program,
 }

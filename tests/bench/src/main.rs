@@ -5,6 +5,7 @@
 //! cargo run --release -p bench                      # all subjects, about 15 minutes
 //! cargo run --release -p bench -- --quick           # one round of what says most
 //! cargo run --release -p bench -- streams           # 10,000 slow streams at a time
+//! cargo run --release -p bench -- reload            # saving plugins under load
 //! cargo run -p bench -- instructions                # parts, by instructions
 //! ```
 //!
@@ -26,6 +27,7 @@ mod mock;
 mod peers;
 mod process;
 mod proxy;
+mod reload;
 mod report;
 mod rounds;
 mod streams;
@@ -52,6 +54,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         None => bench::run(&arguments.bench)?,
         Some(Command::Streams(wanted)) => streams::run(&wanted)?,
+        Some(Command::Reload(wanted)) => reload::run(&wanted)?,
         Some(Command::Instructions(wanted)) => instructions::run(&wanted)?,
         Some(Command::Mock { listen, interval }) => {
             process::raise_limit()?;

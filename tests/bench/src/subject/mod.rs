@@ -20,7 +20,7 @@ use std::process::{Command, Stdio};
 use anyhow::Context as _;
 
 pub use envoy::build_filter;
-pub use palisade::Policy;
+pub use palisade::{Policy, RELOADED};
 pub use running::Running;
 
 use crate::load::Target;
@@ -97,6 +97,11 @@ pub fn four_plugins(workshop: &Workshop) -> anyhow::Result<Subject> {
 /// with a filter that lives as long as each stream.
 pub fn for_streams(workshop: &Workshop, streams: usize, watched: bool) -> anyhow::Result<Subject> {
     palisade::for_streams(workshop, streams, watched)
+}
+
+/// A gateway whose filter is a file of the directory that comes with it.
+pub fn for_reload(workshop: &Workshop) -> anyhow::Result<(Subject, PathBuf)> {
+    palisade::for_reload(workshop)
 }
 
 fn direct(workshop: &Workshop) -> Subject {

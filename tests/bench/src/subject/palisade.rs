@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context as _;
@@ -170,6 +170,27 @@ pub fn for_streams(workshop: &Workshop, streams: usize, watched: bool) -> anyhow
         &server,
         &manifest,
     )
+}
+
+/// The file of the plugin that is saved anew (`bench reload`).
+pub const RELOADED: &str = "security-filter.wasm";
+
+/// See [`super::for_reload`].
+pub fn for_reload(workshop: &Workshop) -> anyhow::Result<(Subject, PathBuf)> {
+    let name = "palisade-reload";
+    let source = format!("source = \"{RELOADED}\"");
+    let manifest = four(ADAPTER, Policy::Default, "\"filter\"");
+    let manifest = manifest.replace("source = \"builtin:security-filter\"", &source);
+    let manifest = format!("[admin]\nlisten = \"unix:admin.sock\"\n{manifest}");
+    let place = workshop.place(name)?;
+    let exported = Command::new(&workshop.palisade)
+        .arg("export")
+        .arg(&place)
+        .output()?;
+    let told = String::from_utf8_lossy(&exported.stderr);
+    anyhow::ensure!(exported.status.success(), "{told}");
+    let subject = with_server(workshop, (name, "the four"), "", &manifest)?;
+    Ok((subject, place))
 }
 
 fn four(adapter: &str, policy: Policy, filters: &str) -> String {
