@@ -109,7 +109,7 @@ fn marked(component: &[u8], number: u32) -> Vec<u8> {
 fn generation(place: &Path) -> anyhow::Result<u64> {
     let mut stream = UnixStream::connect(place.join("admin.sock"))?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    stream.write_all(b"GET /v1/status HTTP/1.1\r\nhost: palisade\r\nconnection: close\r\n\r\n")?;
+    stream.write_all(b"GET /v1/status HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let (_, body) = answer.split_once("\r\n\r\n").context("no answer")?;

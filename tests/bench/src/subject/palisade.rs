@@ -182,14 +182,14 @@ pub fn for_reload(workshop: &Workshop) -> anyhow::Result<(Subject, PathBuf)> {
     let manifest = four(ADAPTER, Policy::Default, "\"filter\"");
     let manifest = manifest.replace("source = \"builtin:security-filter\"", &source);
     let manifest = format!("[admin]\nlisten = \"unix:admin.sock\"\n{manifest}");
-    let place = workshop.place(name)?;
+    let subject = with_server(workshop, (name, "the four"), "", &manifest)?;
+    let place = workshop.directory.join(name);
     let exported = Command::new(&workshop.palisade)
         .arg("export")
         .arg(&place)
         .output()?;
     let told = String::from_utf8_lossy(&exported.stderr);
     anyhow::ensure!(exported.status.success(), "{told}");
-    let subject = with_server(workshop, (name, "the four"), "", &manifest)?;
     Ok((subject, place))
 }
 
