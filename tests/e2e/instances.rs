@@ -127,6 +127,31 @@ async fn a_plugin_that_always_fails_is_left_alone() {
     assert!(counts.spared >= 2, "{counts:?}");
 }
 
+/// Calls that return something are counted by what it is, and each once.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_call_returns_is_counted_once() {
+    for (fault, left_alone) in [("error", false), ("huge-output", true)] {
+        let palisade = behind(
+            "misbehaving",
+            &format!(
+                "config = {{ fault = \"{fault}\", amount = 4096 }}\n\
+                 grants = [\"clocks\", \"random\"]\nlimits = {{ output = \"1KiB\" }}\n\
+                 breaker = {{ failures = 2, backoff = \"1h\" }}"
+            ),
+        )
+        .await;
+        let seen = statuses(&palisade, 4).await;
+        let counts = palisade.live().plugins[1].health().counts();
+        let told = (counts.ok, counts.problems, counts.traps, counts.spared);
+        let expected = if left_alone {
+            (0, 0, 2, 2)
+        } else {
+            (0, 4, 0, 0)
+        };
+        assert_eq!(told, expected, "{fault}: {seen:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_that_is_left_alone_may_be_passed_over() {
     let palisade = behind(

@@ -91,9 +91,10 @@ impl Instance {
         self.running.as_mut().ok_or(CallError::Spent)
     }
 
-    /// Runs a call within the plugin's limits, and counts how it ended. While
-    /// it runs the instance is on loan to it: if it fails, or is given up, it
-    /// is gone.
+    /// Runs a call within the plugin's limits, and counts it if it fails. What
+    /// it returned is then looked at, and counted by `well`, `problem` or
+    /// `broke`. While it runs the instance is on loan to it: if it fails, or is
+    /// given up, it is gone.
     pub(super) async fn limited<T>(
         &mut self,
         name: &'static str,
@@ -105,10 +106,7 @@ impl Instance {
         let health = &self.plugin.health;
         health.took(begun.elapsed());
         match &result {
-            Ok(_) => {
-                health.well(name);
-                self.running = Some(running);
-            }
+            Ok(_) => self.running = Some(running),
             Err(error) => health.failed(name, error),
         }
         result
@@ -130,6 +128,11 @@ impl Instance {
             *exchange = staged;
         }
         Ok(value)
+    }
+
+    /// A call ended well, and what it returned keeps every rule.
+    pub(super) fn well(&self, name: &'static str) {
+        self.plugin.health.well(name);
     }
 
     /// What the plugin reports of itself.

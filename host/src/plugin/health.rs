@@ -42,7 +42,7 @@ impl Default for Breaker {
 /// Calls by how they ended. All count from the plugin's load.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Calls that returned `ok`, a refusal among them.
+    /// Calls that returned `ok` and kept every rule, a refusal among them.
     pub ok: u64,
     /// The plugin reported a problem.
     pub problems: u64,
@@ -232,7 +232,11 @@ impl Health {
         if self.in_a_row.load(Relaxed) == 0 {
             return;
         }
-        let mut recent = self.recent();
+        self.mend(call, &mut self.recent());
+    }
+
+    /// Ends a row of failures of a function.
+    fn mend(&self, call: &'static str, recent: &mut Recent) {
         if recent.failing == call {
             self.in_a_row.store(0, Relaxed);
             recent.open = None;
@@ -240,7 +244,8 @@ impl Health {
     }
 
     /// A call failed. A want of instances is not the plugin's fault, and a
-    /// problem that it reports is an answer: neither opens the breaker.
+    /// problem that it reports is an answer: neither opens the breaker, and an
+    /// answer closes it.
     pub(super) fn failed(&self, call: &'static str, error: &CallError) {
         self.failed_at(Instant::now(), call, error);
     }
@@ -267,6 +272,8 @@ impl Health {
         if broke {
             recent.failing = call;
             self.broke(now, &mut recent);
+        } else if matches!(error, CallError::Problem { .. }) {
+            self.mend(call, &mut recent);
         }
     }
 
@@ -373,6 +380,23 @@ mod tests {
             (10, 10, 0)
         );
         assert_eq!(health.failures().len(), REMEMBERED);
+    }
+
+    #[test]
+    fn a_problem_ends_a_row_of_failures_as_an_answer_does() {
+        let (health, now) = (health(), Instant::now());
+        let problem = CallError::Problem {
+            code: "x".to_owned(),
+            message: "y".to_owned(),
+        };
+        health.failed_at(now, "check", &trap());
+        health.failed_at(now, "check", &problem);
+        health.failed_at(now, "check", &trap());
+        assert!(health.admit().is_ok(), "the row was interrupted");
+        health.failed_at(now, "check", &trap());
+        assert!(is_spared(&health, now), "two in a row");
+        health.failed_at(now, "check", &problem);
+        assert_eq!(health.standing(), Standing::Well, "it works again");
     }
 
     #[test]

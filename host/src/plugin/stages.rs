@@ -150,6 +150,7 @@ impl Instance {
         if let Verdict::Answer(events) = &verdict {
             self.within("check", size(events))?;
         }
+        self.well("check");
         Ok(verdict)
     }
 
@@ -163,7 +164,9 @@ impl Instance {
         self.on_request("rewrite", exchange, request, async |running, request| {
             guest.call_rewrite(&mut running.store, request).await
         })
-        .await
+        .await?;
+        self.well("rewrite");
+        Ok(())
     }
 
     /// `provider.describe`: the names of the dialects that it takes.
@@ -174,6 +177,7 @@ impl Instance {
                 guest.call_describe(&mut running.store).await
             })
             .await?;
+        self.well("describe");
         Ok(description.dialects)
     }
 
@@ -196,6 +200,7 @@ impl Instance {
             Action::Deny(_) => 0,
         };
         self.within("encode", bytes)?;
+        self.well("encode");
         Ok(action)
     }
 
@@ -217,6 +222,7 @@ impl Instance {
                     .map(Ok)
             })
             .await?;
+        self.well("decoder");
         self.take_back(own)?;
         self.keep(made)?;
         Ok(Decoder(made))
@@ -247,6 +253,7 @@ impl Instance {
             "decoder.push",
             events.iter().map(|events| size(events)).sum(),
         )?;
+        self.well("decoder.push");
         Ok(events)
     }
 
@@ -264,6 +271,7 @@ impl Instance {
             })
             .await?;
         self.within("decoder.finish", size(&events))?;
+        self.well("decoder.finish");
         Ok(events)
     }
 
@@ -281,6 +289,7 @@ impl Instance {
                     .map(Ok)
             })
             .await?;
+        self.well("session");
         self.take_back(own)?;
         self.keep(made)?;
         Ok(Session(made))
@@ -303,6 +312,7 @@ impl Instance {
             })
             .await?;
         self.within("session.push", size(&step.emit))?;
+        self.well("session.push");
         Ok(step)
     }
 
@@ -320,6 +330,7 @@ impl Instance {
             })
             .await?;
         self.within("session.finish", size(&step.emit))?;
+        self.well("session.finish");
         Ok(step)
     }
 
@@ -336,6 +347,7 @@ impl Instance {
             .await?;
         let bytes = held.end();
         written.map_err(|problem| self.problem("write", problem))?;
+        self.well("write");
         self.plugin.terms.output.write(&bytes);
         Ok(())
     }
