@@ -230,6 +230,7 @@ async fn plugins_are_told_with_what_they_may_and_how_they_fail() {
     assert_eq!(echo["contract"], "0.1.0");
     assert_eq!(echo["on_failure"], "reject");
     assert!(echo["calls"]["ok"].as_u64() > Some(0));
+    assert!(echo["calls"]["cpu_slices"].is_u64(), "{echo}");
     let guard = &plugins[1];
     assert_eq!(guard["grants"], json!(["clocks", "random"]));
     assert_eq!(guard["limits"]["memory"], 64 << 20);
@@ -381,6 +382,7 @@ async fn the_command_line_finds_the_gateway_by_its_manifest() {
     };
     says(&["status"], true, "generation 1 is live since ");
     says(&["plugins"], true, "plugin echo: provider (well)");
+    says(&["plugins"], true, " slices of CPU time, and 0 instances\n");
     says(
         &["reload", "--dry-run"],
         true,

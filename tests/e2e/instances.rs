@@ -127,6 +127,31 @@ async fn a_plugin_that_always_fails_is_left_alone() {
     assert!(counts.spared >= 2, "{counts:?}");
 }
 
+/// A plugin is charged the CPU time of its calls, and not the time that its
+/// instance waits for the next one.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_waits_uses_no_cpu_time() {
+    const EVENT: &str =
+        "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"}}]}\n\n";
+    const LAST: &str = "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+    let mut events = [EVENT; 40].to_vec();
+    events.extend([LAST, "data: [DONE]\n\n"]);
+    let answer = Answer::stream(&events, Duration::from_millis(10));
+    let upstream = Capture::start(answer).await;
+    let manifest = format!(
+        "[plugins.openai]\nsource = \"builtin:provider-openai\"\nupstream = \"{}/v1\"\n\
+         config = {{ normalise = true, credential-kind = \"none\" }}\n\
+         [[routes]]\nname = \"all\"\nprovider = \"openai\"\n",
+        upstream.url
+    );
+    let palisade = Palisade::start(&manifest).await;
+    let got = post_json(&palisade.url, CHAT, &streamed(chat("m", "x"))).await;
+    assert_eq!(got.streamed_text().len(), 80, "{}", got.text);
+    let counts = palisade.live().plugins[0].health().counts();
+    // A slice may end while a call runs, but not in every call.
+    assert!(counts.ok > 40 && counts.cpu_slices < 20, "{counts:?}");
+}
+
 /// Calls that return something are counted by what it is, and each once.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_call_returns_is_counted_once() {

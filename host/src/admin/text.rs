@@ -124,6 +124,14 @@ fn one(out: &mut String, plugin: &Plugin) {
         calls.spared,
         calls.disabled
     );
+    let time = Duration::from_micros(calls.time_us);
+    let _ = writeln!(
+        out,
+        "  they took {:.3} s and {} slices of CPU time, and {} instances",
+        time.as_secs_f64(),
+        calls.cpu_slices,
+        calls.instances
+    );
     for failure in &plugin.failures {
         let _ = writeln!(out, "  {} {}: {}", failure.at, failure.call, failure.error);
         for line in failure.backtrace.iter().flat_map(|text| text.lines()) {

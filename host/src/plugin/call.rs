@@ -102,8 +102,8 @@ impl Instance {
     ) -> Result<T, CallError> {
         let mut running = self.running.take().ok_or(CallError::Spent)?;
         let begun = Instant::now();
-        let result = running.limited(call).await;
         let health = &self.plugin.health;
+        let result = running.limited(health, call).await;
         health.took(begun.elapsed());
         match &result {
             Ok(_) => self.running = Some(running),

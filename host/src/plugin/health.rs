@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use serde::{Deserialize, Serialize};
+
 use super::CallError;
 
 /// How many failures of a plugin are remembered: enough to see a pattern.
@@ -39,8 +41,9 @@ impl Default for Breaker {
     }
 }
 
-/// Calls by how they ended. All count from the plugin's load.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// Calls by how they ended, and what they took. All count from the plugin's
+/// load. Administrators are told them as they are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Calls that returned `ok` and kept every rule, a refusal among them.
     pub ok: u64,
@@ -62,6 +65,9 @@ pub struct Counts {
     pub instances: u64,
     /// Time of all calls, in microseconds, starts of instances included.
     pub time_us: u64,
+    /// Slices of CPU time (`TICK`) that they used, each counted when it ended
+    /// within a call.
+    pub cpu_slices: u64,
 }
 
 /// A failure that is remembered.
@@ -99,6 +105,7 @@ pub struct Health {
     refused_disabled: AtomicU64,
     instances: AtomicU64,
     time_us: AtomicU64,
+    cpu_slices: AtomicU64,
     disabled: AtomicBool,
     /// Failures since the function that fails last ended well.
     in_a_row: AtomicU32,
@@ -136,6 +143,7 @@ impl Health {
             refused_disabled: AtomicU64::new(0),
             instances: AtomicU64::new(0),
             time_us: AtomicU64::new(0),
+            cpu_slices: AtomicU64::new(0),
             disabled: AtomicBool::new(false),
             in_a_row: AtomicU32::new(0),
             recent: Mutex::default(),
@@ -155,6 +163,7 @@ impl Health {
             disabled: self.refused_disabled.load(Relaxed),
             instances: self.instances.load(Relaxed),
             time_us: self.time_us.load(Relaxed),
+            cpu_slices: self.cpu_slices.load(Relaxed),
         }
     }
 
@@ -223,6 +232,13 @@ impl Health {
     pub(super) fn took(&self, time: Duration) {
         let time = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         self.time_us.fetch_add(time, Relaxed);
+    }
+
+    /// A call used so many slices of CPU time. Most use none.
+    pub(super) fn used(&self, slices: u32) {
+        if slices > 0 {
+            self.cpu_slices.fetch_add(slices.into(), Relaxed);
+        }
     }
 
     /// A call ended well. That ends a row of failures of the same function:

@@ -74,7 +74,7 @@ impl Pool {
         }
         loop {
             let mut running = self.idle().pop()?;
-            if running.served == 0 || running.clear().await.is_ok() {
+            if running.served == 0 || running.clear(&plugin.health).await.is_ok() {
                 return Some(running);
             }
         }

@@ -90,8 +90,9 @@ pub(super) async fn run(instance: &mut Instance) -> Outcomes {
         }
     }
     // What the host still holds of it must not be in a snapshot.
+    let plugin = instance.plugin.clone();
     if let Ok(running) = instance.running()
-        && running.clear().await.is_err()
+        && running.clear(&plugin.health).await.is_err()
     {
         outcomes.push(Outcome {
             kind: "unclear",

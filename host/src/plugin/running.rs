@@ -13,6 +13,7 @@ use wasmtime::component::{Instance as Linked, ResourceAny};
 use wasmtime::{Store, UpdateDeadline, format_err};
 
 use super::call::{CallError, broken, unfit};
+use super::health::Health;
 use super::stages::Guests;
 use super::state::State;
 use super::{ConfigError, Plugin};
@@ -51,7 +52,9 @@ impl Running {
         store.set_hostcall_fuel(limits.transfer);
 
         let linking = plugin.code.pre.instantiate_async(&mut store);
-        let linked = match within(limits.time, linking).await {
+        let linked = within(limits.time, linking).await;
+        plugin.health.used(store.data().slices);
+        let linked = match linked {
             Some(Ok(linked)) => linked,
             Some(Err(error)) => return Err(broken(&store, &error)),
             None => return Err(CallError::Deadline(limits.time)),
@@ -77,7 +80,7 @@ impl Running {
         };
         let guest = indices.load(&mut self.store, &self.linked).map_err(unfit)?;
         let answer = self
-            .limited(async |running| {
+            .limited(&plugin.health, async |running| {
                 let config = &plugin.terms.config;
                 guest.call_configure(&mut running.store, config).await
             })
@@ -91,16 +94,21 @@ impl Running {
         })
     }
 
-    /// Runs a call within the plugin's limits. After an error the instance
-    /// must not be entered again.
+    /// Runs a call within the plugin's limits, and counts the CPU time that it
+    /// uses. After an error the instance must not be entered again.
     pub(super) async fn limited<T>(
         &mut self,
+        health: &Health,
         call: impl AsyncFnOnce(&mut Self) -> wasmtime::Result<T>,
     ) -> Result<T, CallError> {
+        // Slices that went by while it waited for its next call are not its own.
+        self.store.set_epoch_deadline(1);
         let state = self.store.data_mut();
         state.begin_call();
         let time = state.terms.limits.time;
-        match within(time, call(self)).await {
+        let result = within(time, call(self)).await;
+        health.used(self.store.data().slices);
+        match result {
             Some(Ok(result)) => Ok(result),
             Some(Err(error)) => Err(broken(&self.store, &error)),
             None => Err(CallError::Deadline(time)),
@@ -108,9 +116,9 @@ impl Running {
     }
 
     /// Makes it ready for another exchange: drops what the last one left.
-    pub(super) async fn clear(&mut self) -> Result<(), CallError> {
+    pub(super) async fn clear(&mut self, health: &Health) -> Result<(), CallError> {
         let owned = std::mem::take(&mut self.owned);
-        self.limited(async |running| {
+        self.limited(health, async |running| {
             for resource in owned {
                 resource.resource_drop_async(&mut running.store).await?;
             }

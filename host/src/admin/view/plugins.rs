@@ -43,7 +43,7 @@ pub struct Plugin {
     pub standing: String,
     /// How long it is spared yet.
     pub spared_ms: Option<u64>,
-    pub calls: Counted,
+    pub calls: Counts,
     /// The last failures, the newest last.
     pub failures: Vec<Failure>,
 }
@@ -75,23 +75,6 @@ pub struct Breaker {
 pub struct Cost {
     pub time_us: u64,
     pub page_faults: f64,
-}
-
-/// Calls by how they ended, since the plugin was loaded.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Counted {
-    pub ok: u64,
-    pub problems: u64,
-    pub traps: u64,
-    pub deadlines: u64,
-    pub memory: u64,
-    pub exhausted: u64,
-    /// Not called, since its breaker was open.
-    pub spared: u64,
-    /// Not called, since it was disabled.
-    pub disabled: u64,
-    pub instances: u64,
-    pub time_us: u64,
 }
 
 /// A call that failed.
@@ -153,7 +136,7 @@ impl Plugin {
             on_failure: on_failure(plugin, entry).to_owned(),
             standing: standing.to_owned(),
             spared_ms: spared,
-            calls: health.counts().into(),
+            calls: health.counts(),
             failures: health.failures().iter().map(Failure::from).collect(),
         }
     }
@@ -183,23 +166,6 @@ impl From<&plugin::Limits> for Limits {
             output: limits.output,
             edits: limits.edits,
             log: limits.log,
-        }
-    }
-}
-
-impl From<Counts> for Counted {
-    fn from(counts: Counts) -> Self {
-        Self {
-            ok: counts.ok,
-            problems: counts.problems,
-            traps: counts.traps,
-            deadlines: counts.deadlines,
-            memory: counts.memory,
-            exhausted: counts.exhausted,
-            spared: counts.spared,
-            disabled: counts.disabled,
-            instances: counts.instances,
-            time_us: counts.time_us,
         }
     }
 }
