@@ -1,11 +1,14 @@
 //! Where the time of an exchange went, for the answer's `server-timing` field:
-//! each plugin's share, and the upstream's until its answer began.
+//! each plugin's share, and the upstream's until its answer began. A plugin's
+//! also tells the slices of CPU time that it used, if it used any.
 //!
 //! It is kept only where the manifest asks for it; elsewhere a measurement
 //! costs a look at an option.
 
+use std::cell::Cell;
 use std::fmt::Write as _;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,8 +16,26 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Clone, Default)]
 pub struct Timing(Option<Arc<Mutex<Shares>>>);
 
-/// Each name with its time, in the order in which they came.
-type Shares = Vec<(String, Duration)>;
+/// Each name with its share, in the order in which they came.
+type Shares = Vec<(String, Share)>;
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Share {
+    time: Duration,
+    cpu_slices: u32,
+}
+
+tokio::task_local! {
+    /// What the work that is measured has used so far.
+    static CPU_SLICES: Cell<u32>;
+}
+
+/// Adds slices of CPU time to what is measured around the caller, if anything
+/// is.
+pub fn used(slices: u32) {
+    // Most exchanges are not measured, and records are written after them.
+    let _ = CPU_SLICES.try_with(|all| all.set(all.get().saturating_add(slices)));
+}
 
 /// What the upstream's share is called. Other shares have a plugin's name.
 pub const UPSTREAM: &str = "upstream";
@@ -25,18 +46,20 @@ impl Timing {
         Self(wanted.then(Arc::default))
     }
 
-    /// Adds the time that `work` takes to the share of `name`.
+    /// Adds what `work` takes to the share of `name`.
     pub async fn measure<T>(&self, name: &str, work: impl Future<Output = T>) -> T {
         let Some(shares) = &self.0 else {
             return work.await;
         };
         let begun = Instant::now();
-        let done = work.await;
+        let mut work = pin!(CPU_SLICES.scope(Cell::new(0), work));
+        let done = work.as_mut().await;
         let time = begun.elapsed();
+        let cpu_slices = work.take_value().map_or(0, Cell::into_inner);
         let mut shares = shares.lock().unwrap_or_else(PoisonError::into_inner);
         match shares.iter_mut().find(|(known, _)| known == name) {
-            Some((_, share)) => *share += time,
-            None => shares.push((name.to_owned(), time)),
+            Some((_, share)) => share.add(time, cpu_slices),
+            None => shares.push((name.to_owned(), Share { time, cpu_slices })),
         }
         done
     }
@@ -47,10 +70,20 @@ impl Timing {
         let shares = self.0.as_ref()?;
         let shares = shares.lock().unwrap_or_else(PoisonError::into_inner);
         let mut field = format!("total;dur={}", milliseconds(total));
-        for (name, time) in shares.iter() {
-            let _ = write!(field, ", {name};dur={}", milliseconds(*time));
+        for (name, share) in shares.iter() {
+            let _ = write!(field, ", {name};dur={}", milliseconds(share.time));
+            if share.cpu_slices > 0 {
+                let _ = write!(field, ";cpu-slices={}", share.cpu_slices);
+            }
         }
         Some(field)
+    }
+}
+
+impl Share {
+    fn add(&mut self, time: Duration, cpu_slices: u32) {
+        self.time += time;
+        self.cpu_slices = self.cpu_slices.saturating_add(cpu_slices);
     }
 }
 
@@ -80,8 +113,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn slices_go_to_the_share_that_used_them() {
+        let timing = Timing::new(true);
+        for (name, slices) in [("a", 2), ("b", 0), ("a", 3)] {
+            timing.measure(name, async { used(slices) }).await;
+            used(7);
+        }
+        let field = timing.field(Duration::ZERO).unwrap();
+        let slices = |share: &str| {
+            let parameters = share.split_once(";cpu-slices=");
+            parameters.map(|(_, slices)| slices.to_owned())
+        };
+        let told: Vec<_> = field.split(", ").map(slices).collect();
+        assert_eq!(told, [None, Some("5".to_owned()), None], "{field}");
+    }
+
+    #[tokio::test]
     async fn nothing_is_kept_where_nobody_asked() {
         let timing = Timing::default();
+        used(1);
         assert_eq!(timing.measure("a", async { 1 }).await, 1);
         assert_eq!(timing.field(Duration::ZERO), None);
     }

@@ -42,7 +42,9 @@ fn manifest(upstream: &str, wanted: bool) -> String {
 fn shares(got: &Got) -> Vec<(String, f64)> {
     let field = got.header("server-timing");
     let share = |part: &str| {
-        let (name, time) = part.trim().split_once(";dur=").unwrap();
+        let (name, rest) = part.trim().split_once(";dur=").unwrap();
+        // A slice may end while any plugin runs.
+        let time = rest.split(';').next().unwrap();
         (name.to_owned(), time.parse().unwrap())
     };
     field
@@ -105,6 +107,37 @@ async fn a_stream_tells_what_came_before_its_first_byte() {
     assert_eq!(got.status, 200, "{}", got.text);
     let told = shares(&got);
     assert!(names(&told).contains(&"upstream"), "{told:?}");
+}
+
+/// The limit of CPU time ends a loop after so many slices.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_computes_tells_its_slices() {
+    let manifest = format!(
+        r#"
+        [server]
+        server-timing = true
+        [plugins.it]
+        source = "{}"
+        config = {{ fault = "loop" }}
+        grants = ["clocks", "random"]
+        limits = {{ time = "60s", cpu = "50ms" }}
+        on-failure = "bypass"
+        [plugins.echo]
+        source = "builtin:provider-echo"
+        [[routes]]
+        name = "all"
+        filters = ["it"]
+        provider = "echo"
+        "#,
+        guest("misbehaving").display()
+    );
+    let palisade = Palisade::start(&manifest).await;
+    let got = post_json(&palisade.url, CHAT, &chat("m", "x")).await;
+    assert_eq!(got.status, 200, "{}", got.text);
+    let told = got.header("server-timing");
+    let mut shares = told.split(", ");
+    let share = shares.find(|share| share.starts_with("it;dur="));
+    assert!(share.unwrap().ends_with(";cpu-slices=10"), "{told}");
 }
 
 #[tokio::test]

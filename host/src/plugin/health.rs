@@ -234,11 +234,9 @@ impl Health {
         self.time_us.fetch_add(time, Relaxed);
     }
 
-    /// A call used so many slices of CPU time. Most use none.
+    /// A call used so many slices of CPU time.
     pub(super) fn used(&self, slices: u32) {
-        if slices > 0 {
-            self.cpu_slices.fetch_add(slices.into(), Relaxed);
-        }
+        self.cpu_slices.fetch_add(slices.into(), Relaxed);
     }
 
     /// A call ended well. That ends a row of failures of the same function:

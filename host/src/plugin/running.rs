@@ -17,6 +17,7 @@ use super::health::Health;
 use super::stages::Guests;
 use super::state::State;
 use super::{ConfigError, Plugin};
+use crate::timing;
 
 /// See the module.
 pub(super) struct Running {
@@ -53,7 +54,7 @@ impl Running {
 
         let linking = plugin.code.pre.instantiate_async(&mut store);
         let linked = within(limits.time, linking).await;
-        plugin.health.used(store.data().slices);
+        charge(&plugin.health, &store);
         let linked = match linked {
             Some(Ok(linked)) => linked,
             Some(Err(error)) => return Err(broken(&store, &error)),
@@ -107,7 +108,7 @@ impl Running {
         state.begin_call();
         let time = state.terms.limits.time;
         let result = within(time, call(self)).await;
-        health.used(self.store.data().slices);
+        charge(health, &self.store);
         match result {
             Some(Ok(result)) => Ok(result),
             Some(Err(error)) => Err(broken(&self.store, &error)),
@@ -129,6 +130,15 @@ impl Running {
         state.exchange = None;
         state.logged.store(0, Ordering::Relaxed);
         Ok(())
+    }
+}
+
+/// Counts the slices of CPU time of a call that has ended. Most use none.
+fn charge(health: &Health, store: &Store<State>) {
+    let slices = store.data().slices;
+    if slices > 0 {
+        health.used(slices);
+        timing::used(slices);
     }
 }
 
