@@ -180,7 +180,7 @@ impl Palisade {
     }
 
     /// A request to its listener for administrators, with no header field that
-    /// it wants.
+    /// it wants. A path that begins with a slash is a whole one.
     pub fn admin_request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
         let (builder, base) = match self.admin.as_ref().expect("[admin]") {
             Admin::Unix(socket) => {
@@ -190,10 +190,11 @@ impl Palisade {
             Admin::Tcp(address) => (reqwest::Client::builder(), format!("http://{address}")),
         };
         let client = builder.build().expect("a client");
-        client.request(
-            method.parse().expect("a method"),
-            format!("{base}/v1/{path}"),
-        )
+        let method = method.parse().expect("a method");
+        match path.strip_prefix('/') {
+            Some(path) => client.request(method, format!("{base}/{path}")),
+            None => client.request(method, format!("{base}/v1/{path}")),
+        }
     }
 
     /// Asks it to reload, as a hangup signal does.

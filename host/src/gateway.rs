@@ -136,6 +136,11 @@ impl Gateway {
         self.past().history.list()
     }
 
+    /// Every generation that is still there.
+    pub fn generations(&self) -> Vec<Arc<Generation>> {
+        self.past().history.generations()
+    }
+
     /// How many replaced generations still have exchanges.
     pub fn draining(&self) -> usize {
         let (_, replaced) = self.history();

@@ -63,6 +63,8 @@ enum Command {
     Status(Asked),
     /// Tell how the plugins of the running gateway fare.
     Plugins(Asked),
+    /// Print the metrics of the running gateway, as OpenMetrics text.
+    Metrics,
     /// Load the files as they are now.
     Reload {
         /// Only tell what would be done.
@@ -107,6 +109,7 @@ impl Command {
             Command::Check | Command::Export { .. } | Command::Lock => return None,
             Command::Status(asked) => (Question::Status, *asked),
             Command::Plugins(asked) => (Question::Plugins, *asked),
+            Command::Metrics => (Question::Metrics, Asked { json: false }),
             Command::Reload { dry_run, asked } => (Question::Reload { dry_run: *dry_run }, *asked),
             Command::Rollback { generation, asked } => (Question::Rollback(*generation), *asked),
             Command::Enable { name, asked } => (Question::Enable(name.clone()), *asked),

@@ -265,6 +265,7 @@ async fn what_a_browser_could_send_is_refused() {
     for at in ["unix:admin.sock", "127.0.0.1:0"] {
         let palisade = Palisade::start(&manifest(at)).await;
         let get = || palisade.admin_request("GET", "status");
+        let scrape = |method| palisade.admin_request(method, "/metrics");
         let post = || palisade.admin_request("POST", "reload");
         let cases = [
             ("nothing odd", get(), 200),
@@ -277,6 +278,26 @@ async fn what_a_browser_could_send_is_refused() {
                     .header("palisade-admin", "1")
                     .header("origin", "null"),
                 403,
+            ),
+            (
+                "a scrape of another host",
+                scrape("GET").header("host", "evil.example"),
+                403,
+            ),
+            (
+                "a scrape of a page",
+                scrape("GET").header("origin", "http://localhost"),
+                403,
+            ),
+            (
+                "a scrape that posts",
+                scrape("POST").header("palisade-admin", "1"),
+                405,
+            ),
+            (
+                "metrics elsewhere",
+                palisade.admin_request("GET", "metrics"),
+                404,
             ),
             (
                 "a preflight",
@@ -320,14 +341,15 @@ async fn what_a_browser_could_send_is_refused() {
             );
         }
         assert_eq!(palisade.generation(), 1);
-        let got =
-            crate::client::send(reqwest::Client::new().get(format!("{}/v1/status", palisade.url)))
-                .await;
-        assert!(
-            !got.text.contains("uptime_s"),
-            "never on the clients' port: {}",
-            got.text
-        );
+        for (path, telling) in [("/v1/status", "uptime_s"), ("/metrics", "palisade_")] {
+            let request = reqwest::Client::new().get(format!("{}{path}", palisade.url));
+            let got = crate::client::send(request).await;
+            assert!(
+                !got.text.contains(telling),
+                "never on the clients' port: {}",
+                got.text
+            );
+        }
     }
 }
 
@@ -388,6 +410,7 @@ async fn the_command_line_finds_the_gateway_by_its_manifest() {
         true,
         "plugin guard: carried over\n",
     );
+    says(&["metrics"], true, "\npalisade_generation 1\n");
     says(&["reload"], true, "generation 2 is live\n");
     says(&["rollback"], true, "generation 1 is live\n");
     says(

@@ -222,6 +222,10 @@ async fn nothing_shows(palisade: &mut Palisade, exchanges: usize) {
         assert_eq!(status, 200, "{told}");
         assert!(!shows_canary(&told.to_string()), "{told}");
     }
+    let scraped = palisade.admin_request("GET", "/metrics").send().await;
+    let told = scraped.unwrap().text().await.unwrap();
+    assert!(told.contains("palisade_plugin_calls_total"), "{told}");
+    assert!(!shows_canary(&told), "{told}");
     palisade.drain().await;
     let files = written(palisade.directory.path());
     assert!(files.iter().any(|(file, _)| file.ends_with("spy.out")));

@@ -24,6 +24,7 @@ mod integrity;
 mod limits;
 mod log;
 mod manifest;
+mod metrics;
 mod misuse;
 mod providers;
 mod readme;

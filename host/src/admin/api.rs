@@ -1,5 +1,6 @@
-//! Which path does what. Everything is below `/v1/`; answers are JSON, errors
-//! too: `{"error": {"message", …}}`.
+//! Which path does what. Answers are JSON, errors too: `{"error": {"message",
+//! …}}`. Everything is below `/v1/` but for `/metrics`, which is text, and where
+//! monitoring systems look for it.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -13,6 +14,7 @@ use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 
 use super::guard;
+use super::metrics::{self, Metrics};
 use super::view::{self, Plugins, Status};
 use crate::gateway::{Disabled, Gateway};
 use crate::generation::{Cause, RollbackError};
@@ -32,6 +34,7 @@ const WAIT: Duration = Duration::from_secs(300);
 pub(super) struct Api {
     gateway: Arc<Gateway>,
     control: Control,
+    metrics: Arc<Metrics>,
 }
 
 /// A request that was not done: a status, and what to say.
@@ -57,7 +60,11 @@ type Answer = Result<Response<Full<Bytes>>, Refusal>;
 
 impl Api {
     pub fn new(gateway: Arc<Gateway>, control: Control) -> Self {
-        Self { gateway, control }
+        Self {
+            gateway,
+            control,
+            metrics: Arc::default(),
+        }
     }
 
     /// Answers a request that someone makes.
@@ -74,12 +81,13 @@ impl Api {
         let path = head.uri.path();
         let steps: Vec<&str> = path.split('/').skip(1).collect();
         let allowed = match steps[..] {
-            ["v1", "status" | "plugins"] => "GET",
+            ["metrics"] | ["v1", "status" | "plugins"] => "GET",
             ["v1", "reload" | "rollback"] => "POST",
             ["v1", "plugins", _, "disable" | "enable"] => "POST",
             _ => {
-                let there_is = "/v1/status, /v1/plugins, /v1/reload, /v1/rollback, \
-                                /v1/plugins/NAME/disable and /v1/plugins/NAME/enable";
+                let there_is = "/metrics, /v1/status, /v1/plugins, /v1/reload, \
+                                /v1/rollback, /v1/plugins/NAME/disable and \
+                                /v1/plugins/NAME/enable";
                 let message = format!("there is nothing at {path}; there are {there_is}");
                 return Err(Refusal::new(StatusCode::NOT_FOUND, message));
             }
@@ -92,6 +100,7 @@ impl Api {
             });
         }
         match (&head.method, &steps[1..]) {
+            (&Method::GET, []) => self.metrics(),
             (&Method::GET, ["status"]) => done(&Status::of(&self.gateway, &self.control.told())),
             (&Method::GET, _) => done(&Plugins::of(&self.gateway.generation())),
             (_, ["reload"]) => self.reload(head, who).await,
@@ -99,6 +108,13 @@ impl Api {
             (_, [_, name, word]) => self.switch(name, *word == "disable", who),
             _ => Err(Refusal::new(StatusCode::NOT_FOUND, "there is nothing")),
         }
+    }
+
+    fn metrics(&self) -> Answer {
+        let told = self.metrics.told(&self.gateway, &self.control.told());
+        let text =
+            told.map_err(|e| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))?;
+        Ok(answer(text.into(), metrics::CONTENT_TYPE))
     }
 
     async fn reload(&self, head: &Parts, who: &str) -> Answer {
@@ -226,8 +242,12 @@ fn done(told: &impl Serialize) -> Answer {
 fn json(told: &impl Serialize) -> Response<Full<Bytes>> {
     // What is told has no keys but strings.
     let text = serde_json::to_vec(told).unwrap_or_default();
-    let mut response = Response::new(Full::new(text.into()));
-    let kind = HeaderValue::from_static("application/json");
+    answer(text.into(), "application/json")
+}
+
+fn answer(body: Bytes, kind: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    let kind = HeaderValue::from_static(kind);
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response
 }

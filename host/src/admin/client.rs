@@ -17,6 +17,7 @@ const TIMEOUT: Duration = Duration::from_secs(370);
 pub enum Question {
     Status,
     Plugins,
+    Metrics,
     Reload {
         dry_run: bool,
     },
@@ -55,10 +56,10 @@ impl Client {
         let builder = reqwest::Client::builder().no_proxy().timeout(TIMEOUT);
         let (builder, base) = match &at {
             Admin::Unix(path) => {
-                let base = "http://localhost/v1".to_owned();
+                let base = "http://localhost".to_owned();
                 (builder.unix_socket(path.as_path()), base)
             }
-            Admin::Tcp(address) => (builder, format!("http://{address}/v1")),
+            Admin::Tcp(address) => (builder, format!("http://{address}")),
         };
         // The library wants one, although nothing here is encrypted.
         crate::upstream::install_cryptography();
@@ -82,6 +83,8 @@ impl Client {
         match question {
             Question::Status => read::<Status>(&body).map(|status| text::status(&status)),
             Question::Plugins => read::<Plugins>(&body).map(|plugins| text::plugins(&plugins)),
+            // It is a text, and programs read it.
+            Question::Metrics => Ok(body),
             Question::Reload { .. } => read::<Reloaded>(&body).map(|done| text::reloaded(&done)),
             Question::Rollback(_) => {
                 read::<Live>(&body).map(|live| format!("generation {} is live\n", live.generation))
@@ -95,8 +98,9 @@ impl Client {
     async fn send(&self, question: &Question) -> Result<(reqwest::StatusCode, String), AskError> {
         let base = &self.base;
         let request = match question {
-            Question::Status => self.http.get(format!("{base}/status")),
-            Question::Plugins => self.http.get(format!("{base}/plugins")),
+            Question::Status => self.http.get(format!("{base}/v1/status")),
+            Question::Plugins => self.http.get(format!("{base}/v1/plugins")),
+            Question::Metrics => self.http.get(format!("{base}/metrics")),
             Question::Reload { dry_run } => self.post(&format!("reload?dry-run={dry_run}")),
             Question::Rollback(None) => self.post("rollback"),
             Question::Rollback(Some(number)) => {
@@ -117,7 +121,7 @@ impl Client {
     }
 
     fn post(&self, path: &str) -> reqwest::RequestBuilder {
-        let request = self.http.post(format!("{}/{path}", self.base));
+        let request = self.http.post(format!("{}/v1/{path}", self.base));
         request.header(MARK, "1")
     }
 }

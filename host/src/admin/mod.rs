@@ -10,12 +10,14 @@
 //! - `guard`: requests that a browser may have been made to send
 //! - `api`: which path does what
 //! - `view`: what is told, as JSON
+//! - `metrics`: what monitoring systems are told
 //! - `client`, `text`: the other end, for the command line
 
 mod api;
 mod client;
 mod guard;
 mod listen;
+mod metrics;
 mod text;
 mod view;
 

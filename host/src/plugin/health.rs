@@ -70,6 +70,34 @@ pub struct Counts {
     pub cpu_slices: u64,
 }
 
+impl Counts {
+    /// These and others, added up.
+    pub fn plus(&self, other: &Self) -> Self {
+        self.with(other, u64::saturating_add)
+    }
+
+    /// What was counted since an earlier moment.
+    pub fn since(&self, earlier: &Self) -> Self {
+        self.with(earlier, u64::saturating_sub)
+    }
+
+    fn with(&self, other: &Self, of: impl Fn(u64, u64) -> u64) -> Self {
+        Self {
+            ok: of(self.ok, other.ok),
+            problems: of(self.problems, other.problems),
+            traps: of(self.traps, other.traps),
+            deadlines: of(self.deadlines, other.deadlines),
+            memory: of(self.memory, other.memory),
+            exhausted: of(self.exhausted, other.exhausted),
+            spared: of(self.spared, other.spared),
+            disabled: of(self.disabled, other.disabled),
+            instances: of(self.instances, other.instances),
+            time_us: of(self.time_us, other.time_us),
+            cpu_slices: of(self.cpu_slices, other.cpu_slices),
+        }
+    }
+}
+
 /// A failure that is remembered.
 #[derive(Debug, Clone)]
 pub struct Failed {
@@ -89,6 +117,21 @@ pub enum Standing {
     Spared(Duration),
     /// An operator has disabled it.
     Disabled,
+}
+
+impl Standing {
+    /// Every standing in a word.
+    pub const WORDS: [&str; 3] = ["well", "spared", "disabled"];
+
+    /// This one.
+    pub fn word(self) -> &'static str {
+        let [well, spared, disabled] = Self::WORDS;
+        match self {
+            Self::Well => well,
+            Self::Spared(_) => spared,
+            Self::Disabled => disabled,
+        }
+    }
 }
 
 /// See the module.

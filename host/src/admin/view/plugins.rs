@@ -104,10 +104,10 @@ impl Plugins {
 impl Plugin {
     fn of(plugin: &plugin::Plugin, entry: &PluginEntry) -> Self {
         let health = plugin.health();
-        let (standing, spared) = match health.standing() {
-            Standing::Well => ("well", None),
-            Standing::Spared(wait) => ("spared", Some(count(wait.as_millis()))),
-            Standing::Disabled => ("disabled", None),
+        let standing = health.standing();
+        let spared = match standing {
+            Standing::Spared(wait) => Some(count(wait.as_millis())),
+            Standing::Well | Standing::Disabled => None,
         };
         let terms = plugin.terms();
         let without_snapshot = match plugin.prepared() {
@@ -134,7 +134,7 @@ impl Plugin {
                 page_faults: cost.page_faults,
             }),
             on_failure: on_failure(plugin, entry).to_owned(),
-            standing: standing.to_owned(),
+            standing: standing.word().to_owned(),
             spared_ms: spared,
             calls: health.counts(),
             failures: health.failures().iter().map(Failure::from).collect(),
