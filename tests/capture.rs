@@ -13,6 +13,8 @@ pub struct Captured {
     /// The request line and the header fields, each a line.
     pub head: String,
     pub body: Vec<u8>,
+    /// Which of the upstream's connections it came on, from 0.
+    pub connection: usize,
     /// Whether the peer closed before its answer was all written.
     pub cancelled: bool,
 }
@@ -89,8 +91,16 @@ impl Capture {
         let requests = Arc::new(Mutex::new(Vec::new()));
         let kept = requests.clone();
         tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, answer.clone(), kept.clone()));
+            for connection in 0.. {
+                let Ok((stream, _)) = listener.accept().await else {
+                    break;
+                };
+                let answer = answer.clone();
+                let answering = move |captured: &mut Captured| {
+                    captured.connection = connection;
+                    answer(captured)
+                };
+                tokio::spawn(serve(stream, answering, kept.clone()));
             }
         });
         Self { url, requests }
@@ -108,10 +118,14 @@ impl Capture {
     }
 }
 
-async fn serve(mut stream: TcpStream, answering: Answering, kept: Arc<Mutex<Vec<Captured>>>) {
+async fn serve(
+    mut stream: TcpStream,
+    answering: impl Fn(&mut Captured) -> Answer,
+    kept: Arc<Mutex<Vec<Captured>>>,
+) {
     let mut buffer = Vec::new();
-    while let Some(captured) = read(&mut stream, &mut buffer).await {
-        let answer = answering(&captured);
+    while let Some(mut captured) = read(&mut stream, &mut buffer).await {
+        let answer = answering(&mut captured);
         let index = {
             let mut kept = kept.lock().expect("the requests");
             kept.push(captured);

@@ -1,6 +1,5 @@
 //! What lives as long as the process: the live generation and those before it,
-//! the upstream client, the places for exchanges, and the numbering of
-//! exchanges.
+//! the places for exchanges, and the numbering of exchanges.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,13 +11,11 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::generation::{Cause, Generation, History, Lived, Overtaken, RollbackError, Stay, Turn};
 use crate::plugin::Plugin;
-use crate::upstream::{Client, ClientError};
 
 pub struct Gateway {
     live: ArcSwap<Generation>,
     /// Held while the live generation is replaced.
     past: Mutex<Past>,
-    client: Client,
     exchanges: Arc<Semaphore>,
     /// Told whenever a generation has no exchange any more.
     idle: Arc<Notify>,
@@ -47,21 +44,20 @@ pub struct Place {
 }
 
 impl Gateway {
-    pub fn new(generation: Generation) -> Result<Self, ClientError> {
+    pub fn new(generation: Generation) -> Self {
         let exchanges = Arc::new(Semaphore::new(generation.server.max_exchanges as usize));
         let (history, live) = History::new(generation);
-        Ok(Self {
+        Self {
             live: ArcSwap::new(live),
             past: Mutex::new(Past {
                 history,
                 disabled: BTreeMap::new(),
             }),
-            client: Client::new()?,
             exchanges,
             idle: Arc::default(),
             started: SystemTime::now(),
             count: AtomicU64::new(0),
-        })
+        }
     }
 
     /// The live generation; an exchange takes it once.
@@ -173,10 +169,6 @@ impl Gateway {
     /// The plugins that an operator has disabled, by name.
     pub fn disabled(&self) -> BTreeMap<String, Disabled> {
         self.past().disabled.clone()
-    }
-
-    pub fn client(&self) -> &Client {
-        &self.client
     }
 
     /// A place for an exchange on a generation; none if all are taken.

@@ -2,6 +2,7 @@
 //! administrators, begun together and ended in order.
 
 use std::future::Future;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,8 +13,8 @@ use crate::admin::{self, Listener};
 use crate::gateway::Gateway;
 use crate::generation::{Builder, Generation};
 use crate::reload::{Control, Reloader, Start};
-use crate::server::{self, Drained};
-use crate::upstream::ClientError;
+use crate::server::{Drained, Server};
+use crate::upstream::{Connector, ConnectorError};
 
 /// What a gateway is made of, all of it ready: nothing can fail any more.
 pub struct Parts {
@@ -24,6 +25,15 @@ pub struct Parts {
     pub builder: Builder,
     pub clients: TcpListener,
     pub administrators: Option<Listener>,
+}
+
+/// Why a gateway does not begin to serve.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Connector(#[from] ConnectorError),
+    #[error("the workers cannot be started (see `workers`): {0}")]
+    Workers(#[from] io::Error),
 }
 
 /// A gateway that serves.
@@ -38,11 +48,17 @@ pub struct Process {
 impl Process {
     /// Begins to serve, until `stop` is ready and then until every exchange
     /// under way has ended.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no certificates that can be read, or gives no more
+    /// threads.
     pub fn start(
         parts: Parts,
         stop: impl Future<Output = ()> + Send + 'static,
-    ) -> Result<Self, ClientError> {
-        let gateway = Arc::new(Gateway::new(parts.generation)?);
+    ) -> Result<Self, StartError> {
+        let gateway = Arc::new(Gateway::new(parts.generation));
+        let server = Server::start(gateway.clone(), &Connector::new()?, parts.clients)?;
         let (reloader, control) =
             Reloader::new(gateway.clone(), parts.builder, parts.manifest, parts.start);
         let mut beside = vec![tokio::spawn(reloader.run())];
@@ -50,7 +66,7 @@ impl Process {
             let administered = admin::serve(listener, gateway.clone(), control.clone());
             beside.push(tokio::spawn(administered));
         }
-        let serving = tokio::spawn(server::serve(gateway.clone(), parts.clients, stop));
+        let serving = tokio::spawn(server.serve(stop));
         Ok(Self {
             gateway,
             control,

@@ -1,6 +1,7 @@
 //! Connections that do nothing, or do not end: they go by themselves, and
 //! nobody else waits for them.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use palisade::server::Drained;
@@ -81,6 +82,27 @@ async fn others_are_served_beside_silent_connections() {
     let got = post_json(&palisade.url, CHAT, &chat("m", "ping")).await;
     assert_eq!(got.status, 200, "{}", got.text);
     assert!(started.elapsed() < Duration::from_millis(1500));
+}
+
+/// Clients go round the workers, and each worker has connections of its own to
+/// the upstream: two neighbours never share one.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_worker_has_its_own_part_of_the_connections() {
+    let upstream = Capture::start(Answer::whole("200 OK", "application/json", "{}")).await;
+    let palisade = Palisade::start(&proxying(&upstream.url, "workers = 2")).await;
+    let clients: Vec<_> = (0..4).map(|_| reqwest::Client::new()).collect();
+    for _ in 0..8 {
+        for client in &clients {
+            let request = client.post(format!("{}{CHAT}", palisade.url));
+            let got = crate::client::send(request.body(chat("m", "x").to_string())).await;
+            assert_eq!(got.status, 200, "{}", got.text);
+        }
+    }
+    let mut used = [BTreeSet::new(), BTreeSet::new()];
+    for (number, request) in upstream.requests().iter().enumerate() {
+        used[number % 2].insert(request.connection);
+    }
+    assert!(used[0].is_disjoint(&used[1]), "{used:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

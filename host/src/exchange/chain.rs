@@ -8,13 +8,12 @@ use crate::answer::{self, Flow, Guards, Origin, Ready, Source};
 use crate::dialect;
 use crate::event::ModelEvent;
 use crate::failure::{Failure, Kind};
-use crate::gateway::Gateway;
 use crate::generation::{Member, Provider};
 use crate::message::{Exchange, Request};
 use crate::plugin::{Action, CallError, Instance, OnFailure, Stage, UpstreamRequest, Verdict};
 use crate::record::Recorder;
 use crate::timing::{Timing, UPSTREAM};
-use crate::upstream::Outgoing;
+use crate::upstream::{Client, Outgoing};
 
 /// A message on its way through the chain.
 struct Chain<'r> {
@@ -39,7 +38,7 @@ enum Decision {
 
 /// Takes a request through the chain to its answer.
 pub(super) async fn run(
-    gateway: &Gateway,
+    client: &Client,
     route: Pinned,
     exchange: Exchange,
     request: Request,
@@ -68,8 +67,8 @@ pub(super) async fn run(
             .note("dropped", chain.request.dropped.join(", "));
     }
     match decided? {
-        Decision::Send(sending) => chain.send(gateway, *sending).await,
-        Decision::Pass => chain.pass(gateway).await,
+        Decision::Send(sending) => chain.send(client, *sending).await,
+        Decision::Pass => chain.pass(client).await,
         Decision::Answer(events) => chain.answered(events).await,
         Decision::Reply(reply) => answer::reply(reply),
     }
@@ -274,7 +273,7 @@ impl Chain<'_> {
 
     async fn send(
         mut self,
-        gateway: &Gateway,
+        client: &Client,
         (instance, mut upstream): (Instance, UpstreamRequest),
     ) -> Result<Ready, Failure> {
         self.read_where_it_goes(&upstream.path)?;
@@ -289,17 +288,17 @@ impl Chain<'_> {
             return Err(Failure::new(Kind::Internal, "the route has no adapter"));
         };
         let outgoing = Outgoing::new(adapter, method, upstream, body)?;
-        let sending = outgoing.send(gateway.client(), self.route.first_byte_timeout);
+        let sending = outgoing.send(client, self.route.first_byte_timeout);
         let incoming = self.timing.measure(UPSTREAM, sending).await?;
 
-        let Some(client) = self.exchange.facts.dialect else {
+        let Some(spoken) = self.exchange.facts.dialect else {
             return answer::passed_through(incoming, None, self.origin(true), &self.route).await;
         };
-        let same = answered_in.is_some_and(|dialect| dialect == client);
+        let same = answered_in.is_some_and(|dialect| dialect == spoken);
         let origin = self.origin(same);
         let guards = self.guards();
         if same && (guards.is_empty() || !incoming.status.is_success()) {
-            let watched = Some((client, self.exchange.facts.clone()));
+            let watched = Some((spoken, self.exchange.facts.clone()));
             return answer::passed_through(incoming, watched, origin, &self.route).await;
         }
         let head = answer::Kept::of(&incoming, false);
@@ -308,7 +307,7 @@ impl Chain<'_> {
         let source = self.timing.measure(route.provider.name(), source).await?;
         let flow = Flow::new(source, guards, self.exchange, self.route);
         let flow = flow.timed(self.timing);
-        answer::of_events(flow, client, origin, Some(head)).await
+        answer::of_events(flow, spoken, origin, Some(head)).await
     }
 
     /// A request that was not read as a dialect must not get to where one is
@@ -323,7 +322,7 @@ impl Chain<'_> {
     }
 
     /// Sends a request to the upstream that the route names itself.
-    async fn pass(self, gateway: &Gateway) -> Result<Ready, Failure> {
+    async fn pass(self, client: &Client) -> Result<Ready, Failure> {
         let Provider::Direct(upstream) = &self.route.provider else {
             return Err(Failure::new(Kind::Internal, "the route has no upstream"));
         };
@@ -333,7 +332,7 @@ impl Chain<'_> {
         self.read_where_it_goes(&upstream.upstream.path_of(&target.path))?;
         let body = self.request.body.bytes().clone().into();
         let outgoing = direct::outgoing(upstream, target, headers, body)?;
-        let sending = outgoing.send(gateway.client(), self.route.first_byte_timeout);
+        let sending = outgoing.send(client, self.route.first_byte_timeout);
         let incoming = self.timing.measure(UPSTREAM, sending).await?;
         let facts = &self.exchange.facts;
         let watched = facts.dialect.map(|dialect| (dialect, facts.clone()));

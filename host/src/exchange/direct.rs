@@ -16,12 +16,11 @@ use crate::answer::{self, Origin, Ready};
 use crate::dialect;
 use crate::failure::{Failure, Kind};
 use crate::frame::is_sse;
-use crate::gateway::Gateway;
 use crate::generation::{Direct, Provider};
 use crate::message::{Facts, Target};
 use crate::record::Recorder;
 use crate::timing::UPSTREAM;
-use crate::upstream::{Outgoing, Sent};
+use crate::upstream::{Client, Outgoing, Sent};
 
 /// Header fields about a request's body, or about the answer's. Nothing else
 /// of the client's is sent but what belongs to a dialect: no credential, no
@@ -61,7 +60,7 @@ pub(super) fn path(target: &Target) -> String {
 
 /// Passes an exchange on whose body nobody looks at.
 pub(super) async fn relay(
-    gateway: &Gateway,
+    client: &Client,
     route: Pinned,
     id: &str,
     (head, body): (Head, ClientBody),
@@ -77,7 +76,7 @@ pub(super) async fn relay(
     recorder.count_request(relaying.count);
     let outgoing = outgoing(direct, &head.target, &head.headers, sent)?;
     let outgoing = outgoing.after(relaying.over);
-    let sending = outgoing.send(gateway.client(), route.first_byte_timeout);
+    let sending = outgoing.send(client, route.first_byte_timeout);
     let incoming = recorder.timing().measure(UPSTREAM, sending).await?;
     let origin = Origin {
         same_dialect: true,

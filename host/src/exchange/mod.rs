@@ -22,6 +22,7 @@ use crate::gateway::Gateway;
 use crate::generation::{Generation, Route};
 use crate::record::Recorder;
 use crate::timing::Timing;
+use crate::upstream::Client;
 
 pub use read::presented_key;
 
@@ -53,7 +54,11 @@ impl Pinned {
 }
 
 /// Serves one request.
-pub async fn handle(gateway: &Gateway, request: Request<ClientBody>) -> Response<Body> {
+pub async fn handle(
+    gateway: &Gateway,
+    client: &Client,
+    request: Request<ClientBody>,
+) -> Response<Body> {
     let (head, body) = request.into_parts();
     if is_probe(&head) {
         return answer::alive();
@@ -63,7 +68,7 @@ pub async fn handle(gateway: &Gateway, request: Request<ClientBody>) -> Response
     if cors::is_preflight(&head) {
         return cors::preflight(&head, origin);
     }
-    let mut response = exchange(gateway, &generation, head, body).await;
+    let mut response = exchange(gateway, client, &generation, (head, body)).await;
     if let Some(origin) = origin {
         cors::allow(response.headers_mut(), origin);
     }
@@ -73,9 +78,9 @@ pub async fn handle(gateway: &Gateway, request: Request<ClientBody>) -> Response
 /// Serves a request that is an exchange.
 async fn exchange(
     gateway: &Gateway,
+    client: &Client,
     generation: &Arc<Generation>,
-    head: Parts,
-    body: ClientBody,
+    (head, body): (Parts, ClientBody),
 ) -> Response<Body> {
     let id = gateway.next_id();
     let mut recorder = Recorder::new(&id, head.method.as_str(), head.uri.path());
@@ -90,7 +95,7 @@ async fn exchange(
     recorder.hold(place);
     // Until a route is chosen, whoever keeps records keeps this one.
     recorder.set_loggers(&generation.loggers);
-    match serve(gateway, generation, &id, (head, body), &mut recorder).await {
+    match serve(client, generation, &id, (head, body), &mut recorder).await {
         Ok(ready) => answer::respond(ready, &id, recorder),
         Err(failure) => answer::refuse(shape, &id, &failure, recorder),
     }
@@ -103,7 +108,7 @@ fn is_probe(head: &Parts) -> bool {
 }
 
 async fn serve(
-    gateway: &Gateway,
+    client: &Client,
     generation: &Arc<Generation>,
     id: &str,
     (head, body): (Parts, ClientBody),
@@ -113,7 +118,7 @@ async fn serve(
     if let Some(index) = generation.unread(&head.sought(None)) {
         let pinned = pin(generation, index);
         taken(&pinned, recorder);
-        return direct::relay(gateway, pinned, id, (head, body), recorder).await;
+        return direct::relay(client, pinned, id, (head, body), recorder).await;
     }
     let received = head.read(generation, body, recorder).await?;
     let pinned = route(generation, &received)?;
@@ -123,7 +128,7 @@ async fn serve(
     recorder.entry().streaming = exchange.facts.streaming;
     // Its state is large, and would be moved with every exchange, those that
     // never come here included.
-    Box::pin(chain::run(gateway, pinned, exchange, request, recorder)).await
+    Box::pin(chain::run(client, pinned, exchange, request, recorder)).await
 }
 
 fn pin(generation: &Arc<Generation>, index: usize) -> Pinned {

@@ -13,6 +13,7 @@ mod reader;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -58,6 +59,8 @@ pub struct Server {
     /// The largest frame of a streamed answer, in bytes. Generated images come
     /// in one frame.
     pub max_frame: usize,
+    /// How many threads serve connections: as many as there are cores.
+    pub workers: u32,
     /// How many connections are open at a time; more wait to be accepted.
     pub max_connections: u32,
     /// How many exchanges are under way at a time; more are answered 503.
@@ -93,6 +96,7 @@ impl Default for Server {
             max_request_body: 32 << 20,
             max_response_body: 64 << 20,
             max_frame: 16 << 20,
+            workers: cores(),
             max_connections: 4096,
             max_exchanges: 1024,
             max_instances: 2048,
@@ -103,6 +107,11 @@ impl Default for Server {
             cache: CacheDirectory::Default,
         }
     }
+}
+
+fn cores() -> u32 {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    u32::try_from(cores).unwrap_or(1)
 }
 
 /// How files become generations, and how long earlier ones are kept.

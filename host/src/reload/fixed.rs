@@ -26,6 +26,7 @@ impl Fixed {
         let (a, b) = (&self.server, &started.server);
         let settings = [
             ("server.listen", a.listen != b.listen),
+            ("server.workers", a.workers != b.workers),
             (
                 "server.max-connections",
                 a.max_connections != b.max_connections,

@@ -50,10 +50,10 @@ const CODINGS: HeaderValue = HeaderValue::from_static("zstd,gzip,deflate,br");
 
 pub(super) type BoxError = Box<dyn StdError + Send + Sync>;
 
-/// The client is not to be had: the system's certificates cannot be read.
+/// No connection can be made: the system's certificates cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("the upstream client cannot be made: {0}")]
-pub struct ClientError(#[from] rustls::Error);
+#[error("the system's certificates cannot be read: {0}")]
+pub struct ConnectorError(#[from] rustls::Error);
 
 /// See the module.
 #[derive(Debug)]
@@ -72,16 +72,16 @@ pub fn install_cryptography() {
 }
 
 impl Client {
-    pub fn new() -> Result<Self, ClientError> {
-        // For whatever else in this process speaks TLS.
-        install_cryptography();
+    /// A client with connections of its own, which live on the runtime that
+    /// it is used on.
+    pub fn new(connector: Connector) -> Self {
         let mut pool = legacy::Client::builder(TokioExecutor::new());
         pool.timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_CONNECTION)
             // Some servers know the fields of HTTP/1 in this spelling only.
             .http1_title_case_headers(true);
-        Ok(Self(pool.build(Connector::new()?)))
+        Self(pool.build(connector))
     }
 
     /// Sends a request, and answers the head of the answer.
@@ -166,9 +166,10 @@ async fn unpacked(response: Response<Plain>) -> Response<Received> {
     unpacked.map(|body| Received::Unpacked(body.boxed_unsync()))
 }
 
-/// Makes connections, within their time.
+/// Makes connections, within their time. Its clones have the certificates and
+/// the TLS sessions in common.
 #[derive(Debug, Clone)]
-struct Connector(HttpsConnector<HttpConnector>);
+pub struct Connector(HttpsConnector<HttpConnector>);
 
 /// A connection, with TLS and all, took longer than it may.
 #[derive(Debug, thiserror::Error)]
@@ -176,7 +177,9 @@ struct Connector(HttpsConnector<HttpConnector>);
 struct ConnectTimeout;
 
 impl Connector {
-    fn new() -> Result<Self, ClientError> {
+    pub fn new() -> Result<Self, ConnectorError> {
+        // For whatever else in this process speaks TLS.
+        install_cryptography();
         let mut tcp = HttpConnector::new();
         // What has a scheme of its own is the TLS connector's to find out.
         tcp.enforce_http(false);

@@ -24,7 +24,7 @@ use hyper_util::client::legacy;
 use tokio::sync::oneshot;
 
 pub use base::Base;
-pub use client::{Client, ClientError, Received, install_cryptography};
+pub use client::{Client, Connector, ConnectorError, Received, install_cryptography};
 use client::{causes, is_late};
 pub use incoming::Incoming;
 use incoming::told;

@@ -288,11 +288,14 @@ async fn the_files_of_client_keys_are_watched_too() {
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_that_take_a_restart_are_told() {
     let palisade = Palisade::start(&named("one", "")).await;
-    let changed = named("one", "max-exchanges = 7\n[log]\nlevel = \"warn\"\n");
+    let changed = named(
+        "one",
+        "workers = 1\nmax-exchanges = 7\n[log]\nlevel = \"warn\"\n",
+    );
     fs::write(palisade.path("proxy.toml"), changed).unwrap();
     assert!(palisade.reloaded(1).await);
     eventually("they are told", async || {
-        palisade.control().told().restart == ["server.max-exchanges", "[log]"]
+        palisade.control().told().restart == ["server.workers", "server.max-exchanges", "[log]"]
     })
     .await;
     fs::write(palisade.path("proxy.toml"), named("two", "")).unwrap();

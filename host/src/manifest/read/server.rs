@@ -33,6 +33,7 @@ pub(super) fn server(root: &Fields, directory: &Path) -> Server {
         max_request_body: size("max-request-body", default.max_request_body),
         max_response_body: size("max-response-body", default.max_response_body),
         max_frame: size("max-frame", default.max_frame),
+        workers: fields.count("workers").unwrap_or(default.workers),
         max_connections: fields
             .count("max-connections")
             .unwrap_or(default.max_connections),

@@ -1,5 +1,4 @@
-//! The client side of the network: accepting connections, within bounds, and
-//! letting them end.
+//! One connection of a client, HTTP/1.1 or HTTP/2 as the client begins it.
 //!
 //! Every connection holds one of `max-connections` places, so each has to end
 //! by itself when nothing happens on it: one without an exchange under way for
@@ -8,7 +7,6 @@
 //! answers no ping. What an exchange does is `exchange`'s.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -19,18 +17,15 @@ use hyper::body::{Frame, SizeHint};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_io_timeout::TimeoutStream;
 
 use crate::answer::Body;
 use crate::exchange;
 use crate::gateway::Gateway;
-
-/// How long to wait when the system gives no more sockets.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+use crate::upstream::Client;
 
 /// How long a client may take no byte of what is written to it.
 const WRITE_STALL: Duration = Duration::from_secs(60);
@@ -45,77 +40,23 @@ const PING_TIMEOUT: Duration = Duration::from_secs(60);
 /// may take to write what is left and to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(10);
 
-/// How a server ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Drained {
-    /// Every exchange had its last byte.
-    All,
-    /// The time for it was over before; those under way were cut off, and
-    /// their records say that they were cancelled.
-    TimedOut,
+/// What every connection of a worker needs.
+#[derive(Clone)]
+pub(super) struct Serving {
+    pub(super) gateway: Arc<Gateway>,
+    /// The worker's own: its connections to upstreams live on its thread.
+    pub(super) client: Arc<Client>,
+    /// Whether the gateway is stopping.
+    pub(super) stopped: watch::Receiver<bool>,
 }
 
-/// Serves until `stop` is ready, and then until every exchange under way has
-/// ended or the time to drain is over. No connection is left when it returns.
-pub async fn serve(
-    gateway: Arc<Gateway>,
-    listener: TcpListener,
-    stop: impl Future<Output = ()>,
-) -> Drained {
-    let places = Arc::new(Semaphore::new(
-        gateway.generation().server.max_connections as usize,
-    ));
-    let (stopping, stopped) = watch::channel(false);
-    let mut connections = JoinSet::new();
-    let mut stop = std::pin::pin!(stop);
-    loop {
-        let place = tokio::select! {
-            () = &mut stop => break,
-            place = places.clone().acquire_owned() => place,
-        };
-        let stream = tokio::select! {
-            () = &mut stop => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_RETRY).await;
-                    continue;
-                }
-            },
-        };
-        while let Some(ended) = connections.try_join_next() {
-            tell(ended);
-        }
-        let connection = connection(gateway.clone(), stream, stopped.clone());
-        connections.spawn(async move {
-            connection.await;
-            drop(place);
-        });
-    }
-    drop(listener);
-    stopping.send_replace(true);
-    let limit = gateway.generation().server.drain_timeout;
-    let drained = async {
-        while let Some(ended) = connections.join_next().await {
-            tell(ended);
-        }
-    };
-    if tokio::time::timeout(limit, drained).await.is_ok() {
-        return Drained::All;
-    }
-    connections.shutdown().await;
-    Drained::TimedOut
-}
-
-fn tell(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!(%error, "a connection's task failed");
-    }
-}
-
-/// Serves one connection, HTTP/1.1 or HTTP/2 as the client begins it.
-async fn connection(gateway: Arc<Gateway>, stream: TcpStream, mut stopped: watch::Receiver<bool>) {
+/// Serves a connection until it ends.
+pub(super) async fn serve(serving: Serving, stream: TcpStream) {
+    let Serving {
+        gateway,
+        client,
+        mut stopped,
+    } = serving;
     // A token must not wait for the next one to fill a segment.
     let _ = stream.set_nodelay(true);
     let wait = gateway.generation().server.request_timeout;
@@ -125,9 +66,10 @@ async fn connection(gateway: Arc<Gateway>, stream: TcpStream, mut stopped: watch
     let exchanges = Arc::new(Exchanges::new());
     let counted = exchanges.clone();
     let service = service_fn(move |request| {
-        let (gateway, exchange) = (gateway.clone(), UnderWay::begin(&counted));
+        let (gateway, client) = (gateway.clone(), client.clone());
+        let exchange = UnderWay::begin(&counted);
         async move {
-            let response = exchange::handle(&gateway, request).await;
+            let response = exchange::handle(&gateway, &client, request).await;
             Ok::<_, Infallible>(response.map(|body| Watched { body, exchange }))
         }
     });
