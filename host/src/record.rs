@@ -20,9 +20,12 @@ use crate::timing::Timing;
 /// and told of. At 1 KiB a record this is 8 MiB a logger.
 const QUEUE: usize = 8192;
 
-/// The most records in one batch, and how long an incomplete one waits.
+/// The most records in one batch, how long an incomplete one waits, and how
+/// often it is looked at meanwhile: to be woken by each record would cost each
+/// exchange a call of the kernel.
 const BATCH: usize = 256;
 const BATCH_WAIT: Duration = Duration::from_millis(100);
+const BATCH_LOOK: Duration = Duration::from_millis(10);
 
 /// How many times `BATCH_WAIT` a logger waits for an instance: a minute.
 const INSTANCE_WAITS: u32 = 600;
@@ -255,20 +258,18 @@ struct Writer {
 
 impl Writer {
     async fn run(mut self) {
-        let mut batch = Vec::with_capacity(BATCH);
-        while self.entries.recv_many(&mut batch, BATCH).await > 0 {
+        while let Some(first) = self.entries.recv().await {
             // A few more may be on their way; one call for many is cheaper.
-            let gather = async {
-                while batch.len() < BATCH {
-                    let room = BATCH - batch.len();
-                    if self.entries.recv_many(&mut batch, room).await == 0 {
-                        break;
-                    }
-                }
-            };
-            let _ = tokio::time::timeout(BATCH_WAIT, gather).await;
+            let end = Instant::now() + BATCH_WAIT;
+            while self.entries.len() + 1 < BATCH
+                && !self.entries.is_closed()
+                && Instant::now() < end
+            {
+                tokio::time::sleep(BATCH_LOOK).await;
+            }
+            let more = std::iter::from_fn(|| self.entries.try_recv().ok());
+            let batch: Vec<_> = std::iter::once(first).chain(more).take(BATCH).collect();
             self.write(&batch).await;
-            batch.clear();
         }
     }
 
