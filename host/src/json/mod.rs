@@ -87,6 +87,12 @@ impl Json {
         &self.bytes
     }
 
+    /// Whether the bytes are the same; at once, if nothing was written since
+    /// one was cloned from the other.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.learnt, &other.learnt) || self.bytes == other.bytes
+    }
+
     /// The whole body parsed; none if it is not JSON. Parsed once.
     pub fn value(&self) -> Option<&Value> {
         self.learnt
@@ -181,7 +187,12 @@ impl Json {
         let steps = steps(pointer)?;
         let json = valid_value(pointer, json)?;
         if let Some(range) = self.find(&steps) {
-            return Ok(self.spliced(range, json.as_bytes()));
+            let scanned = self.scanned_with(&range, json);
+            let spliced = self.spliced(range, json.as_bytes());
+            if scanned.is_some() {
+                let _ = spliced.learnt.scanned.set(scanned);
+            }
+            return Ok(spliced);
         }
         let (parent, last) = self.parent(pointer, &steps)?;
         let absent = || EditError::Absent(pointer.to_owned());
@@ -261,6 +272,16 @@ impl Json {
             None if self.scanned().is_none() => Err(EditError::NotJson),
             None => Err(absent()),
         }
+    }
+
+    /// What a scan will find when the value at `range` has been replaced: known
+    /// without one where the new value has no members.
+    fn scanned_with(&self, range: &Range<usize>, json: &str) -> Option<Scanned> {
+        let value = scan(json.as_bytes()).ok()?;
+        if value.kind != Kind::Scalar {
+            return None;
+        }
+        self.scanned()?.with_scalar(range, json.len())
     }
 
     fn spliced(&self, range: Range<usize>, with: &[u8]) -> Self {

@@ -53,6 +53,44 @@ pub struct Scanned {
     pub ambiguity: Option<Ambiguity>,
 }
 
+impl Scanned {
+    /// The same, after the value at `range` has been replaced by a string, a
+    /// number or a word of so many bytes: no key comes or goes, and nothing
+    /// lies deeper than before. None if that does not follow: the value is all
+    /// there is, or what was ambiguous may have gone with it.
+    pub fn with_scalar(&self, range: &Range<usize>, length: usize) -> Option<Self> {
+        if self.ambiguity.is_some() || self.kind == Kind::Scalar {
+            return None;
+        }
+        let moved = |at: usize| at - range.len() + length;
+        let mut inside = false;
+        let members = self.members.iter().map(|Member { key, value }| {
+            inside |= value.start <= range.start && range.end <= value.end;
+            let start = if value.start >= range.end {
+                moved(value.start)
+            } else {
+                value.start
+            };
+            let end = if value.end >= range.end {
+                moved(value.end)
+            } else {
+                value.end
+            };
+            let key = key.clone();
+            Member {
+                key,
+                value: start..end,
+            }
+        });
+        let members = members.collect();
+        inside.then_some(Self {
+            kind: self.kind,
+            members,
+            ambiguity: None,
+        })
+    }
+}
+
 /// Scans bytes that are one JSON value, with white space around it.
 pub fn scan(bytes: &[u8]) -> Result<Scanned, NotJson> {
     let text = std::str::from_utf8(bytes).map_err(|_| NotJson)?;

@@ -60,6 +60,58 @@ fn an_edit_changes_only_its_bytes() {
     }
 }
 
+/// What is known of a body after an edit is what a scan of it finds.
+#[test]
+fn an_edited_body_is_known_as_if_it_were_read() {
+    let bodies = [
+        BODY,
+        "{\"a\":{\"b\":[1,{\"c\":2}],\"d\":3},\"e\":\"f\"}",
+        "[ 1 , {\"a\":[]} , \"x\" ]",
+        "{\"a\":1,\"b\":{\"c\":1,\"c\":2},\"e\":3}",
+        "\"a\"",
+    ];
+    let pointers = [
+        "",
+        "/model",
+        "/a~1b/~0/1/x",
+        "/e",
+        "/l",
+        "/a",
+        "/a/b",
+        "/a/b/1/c",
+        "/a/d",
+        "/0",
+        "/1/a",
+        "/2",
+        "/b",
+        "/b/c",
+    ];
+    let values = [
+        "1",
+        "\"a longer one\"",
+        "null",
+        " true ",
+        "{\"a\":1,\"a\":2}",
+        "[[]]",
+        "1e999",
+        "\"\\ud800\"",
+    ];
+    for body in bodies {
+        for pointer in pointers {
+            for value in values {
+                let Ok(edited) = json(body).set(pointer, value) else {
+                    continue;
+                };
+                let read = Json::new(edited.bytes().clone());
+                let place = format!("{body} {pointer} {value}");
+                assert_eq!(edited.scanned(), read.scanned(), "{place}");
+            }
+        }
+    }
+    let edited = json(BODY).set("/e", "1").unwrap();
+    assert!(edited.learnt.scanned.get().is_some(), "it was scanned anew");
+}
+
 #[test]
 fn a_removal_takes_its_comma_along() {
     let cases = [

@@ -357,7 +357,7 @@ impl Instance {
 /// whoever comes next could not read it, or not all in the same way.
 fn unreadable(before: &Request, after: &Request) -> Option<String> {
     after.dialect?;
-    if before.body.bytes() == after.body.bytes() {
+    if before.body.is_same(&after.body) {
         return None;
     }
     let wrong = after.body.unambiguous().err()?;
