@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     names.sort();
-    let built = components::build(root, &names, target_dir)?;
+    let built = components::build(root, &names, components::WASI, target_dir)?;
 
     let mut code = String::from(
         "/// Calls a macro with the name of each guest.\n#[macro_export]\nmacro_rules! foreach_guest {\n    ($mac:ident) => {\n",

@@ -1,26 +1,25 @@
-//! Building packages of this workspace as WebAssembly components, from a build
-//! script: the gateway's for the first-party plugins, the tests' for guests.
+//! Building packages of this workspace for WebAssembly, from a build script: the
+//! gateway's for the first-party plugins, the tests' for guests.
 
 use std::env;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const TARGET: &str = "wasm32-wasip2";
+/// The Rust target whose standard library stands on WASI, and whose linker makes
+/// components.
+pub const WASI: &str = "wasm32-wasip2";
 
-/// Every engine that runs components has had vector instructions for years.
-const SIMD: &str = r#"target.wasm32-wasip2.rustflags = ["-Ctarget-feature=+simd128"]"#;
-
-/// Installs the target if rustup manages this toolchain and it is not there.
-fn ensure_target() -> Result<(), String> {
-    if target_is_there() {
+/// Installs a target if rustup manages this toolchain and it is not there.
+fn ensure(target: &str) -> Result<(), String> {
+    if is_there(target) {
         return Ok(());
     }
     let installed = Command::new("rustup")
-        .args(["target", "add", TARGET])
+        .args(["target", "add", target])
         .output();
     match installed {
-        Ok(output) if output.status.success() && target_is_there() => Ok(()),
+        Ok(output) if output.status.success() && is_there(target) => Ok(()),
         Ok(output) => Err(String::from_utf8_lossy(&output.stderr)
             .trim()
             .replace('\n', "; ")),
@@ -28,10 +27,10 @@ fn ensure_target() -> Result<(), String> {
     }
 }
 
-fn target_is_there() -> bool {
+fn is_there(target: &str) -> bool {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let printed = Command::new(rustc)
-        .args(["--print", "target-libdir", "--target", TARGET])
+        .args(["--print", "target-libdir", "--target", target])
         .output();
     printed.is_ok_and(|output| {
         output.status.success()
@@ -39,13 +38,18 @@ fn target_is_there() -> bool {
     })
 }
 
-/// Builds packages of the workspace at `root` as components, below
-/// `target_dir`, and answers the directory that they are in.
-pub fn build(root: &Path, names: &[String], target_dir: &Path) -> Result<PathBuf, Box<dyn Error>> {
-    if let Err(reason) = ensure_target() {
+/// Builds packages of the workspace at `root` for a target, below `target_dir`,
+/// and answers the directory that they are in.
+pub fn build(
+    root: &Path,
+    names: &[String],
+    target: &str,
+    target_dir: &Path,
+) -> Result<PathBuf, Box<dyn Error>> {
+    if let Err(reason) = ensure(target) {
         println!(
-            "cargo::error=the Rust target {TARGET}, which plugins are built for, is missing; \
-             type: rustup target add {TARGET} ({reason})"
+            "cargo::error=the Rust target {target}, which plugins are built for, is missing; \
+             type: rustup target add {target} ({reason})"
         );
         std::process::exit(1);
     }
@@ -58,11 +62,13 @@ pub fn build(root: &Path, names: &[String], target_dir: &Path) -> Result<PathBuf
         "--profile",
         "plugin",
         "--target",
-        TARGET,
+        target,
     ]);
     cargo.arg("--target-dir").arg(&target_dir);
-    // Searching a long prompt sixteen bytes at a time.
-    cargo.args(["--config", SIMD]);
+    // Searching a long prompt sixteen bytes at a time: every engine that runs
+    // components has had vector instructions for years.
+    let vectors = format!(r#"target.{target}.rustflags = ["-Ctarget-feature=+simd128"]"#);
+    cargo.args(["--config", &vectors]);
     for name in names {
         cargo.args(["--package", name]);
     }
@@ -83,5 +89,5 @@ pub fn build(root: &Path, names: &[String], target_dir: &Path) -> Result<PathBuf
     if !status.success() {
         return Err("the components could not be built".into());
     }
-    Ok(target_dir.join(TARGET).join("plugin"))
+    Ok(target_dir.join(target).join("plugin"))
 }
