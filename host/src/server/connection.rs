@@ -68,10 +68,12 @@ pub(super) async fn serve(serving: Serving, stream: TcpStream) {
     let service = service_fn(move |request| {
         let (gateway, client) = (gateway.clone(), client.clone());
         let exchange = UnderWay::begin(&counted);
-        async move {
+        // hyper keeps room for what this returns as long as the connection is
+        // there, and an answer may take long: eight kilobytes for each.
+        Box::pin(async move {
             let response = exchange::handle(&gateway, &client, request).await;
             Ok::<_, Infallible>(response.map(|body| Watched { body, exchange }))
-        }
+        })
     });
     let builder = builder(wait);
     let mut connection =
