@@ -151,23 +151,23 @@ async fn a_stuck_stream_is_cut_off_when_the_time_to_drain_is_over() {
         let mut answer = Answer::stream(&[event, event], Duration::ZERO);
         answer.pieces[2].0 = Duration::from_secs(120);
         let upstream = Capture::start(answer).await;
-        let manifest = proxying(&upstream.url, "drain-timeout = \"1s\"");
+        let server = "workers = 3\ndrain-timeout = \"1s\"";
+        let manifest = proxying(&upstream.url, server);
         let mut palisade = Palisade::start(&manifest).await;
-        let mut client = reqwest::Client::builder();
-        if http2 {
-            client = client.http2_prior_knowledge();
+        // One on each worker: they drain at the same time.
+        let mut responses = Vec::new();
+        for _ in 0..3 {
+            let mut client = reqwest::Client::builder();
+            if http2 {
+                client = client.http2_prior_knowledge();
+            }
+            let client = client.build().unwrap();
+            let request = client.post(format!("{}{CHAT}", palisade.url));
+            let body = streamed(chat("m", "x")).to_string();
+            let mut response = request.body(body).send().await.unwrap();
+            assert!(response.chunk().await.unwrap().is_some(), "it has begun");
+            responses.push(response);
         }
-        let request = client
-            .build()
-            .unwrap()
-            .post(format!("{}{CHAT}", palisade.url));
-        let body = streamed(chat("m", "x")).to_string();
-        let mut response = request.body(body).send().await.unwrap();
-        let id = response.headers()["palisade-exchange-id"]
-            .to_str()
-            .unwrap()
-            .to_owned();
-        assert!(response.chunk().await.unwrap().is_some(), "it has begun");
 
         let started = Instant::now();
         assert_eq!(palisade.drain().await, Drained::TimedOut);
@@ -176,9 +176,13 @@ async fn a_stuck_stream_is_cut_off_when_the_time_to_drain_is_over() {
             took >= Duration::from_secs(1) && took < Duration::from_secs(3),
             "{took:?}"
         );
-        let record = palisade.record(&id).await.expect("a record");
-        assert_eq!(record["outcome"], "cancelled", "{record}");
-        while let Ok(Some(_)) = response.chunk().await {}
+        for mut response in responses {
+            let id = response.headers()["palisade-exchange-id"].clone();
+            let record = palisade.record(id.to_str().unwrap()).await;
+            let record = record.expect("a record");
+            assert_eq!(record["outcome"], "cancelled", "{record}");
+            while let Ok(Some(_)) = response.chunk().await {}
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
@@ -96,13 +97,13 @@ impl Server {
         }
         drop(self.listener);
         self.stopping.send_replace(true);
-        let mut drained = Drained::All;
-        for worker in self.workers {
-            if worker.ended().await == Drained::TimedOut {
-                drained = Drained::TimedOut;
-            }
+        // All of them drain at the same time.
+        let ended = join_all(self.workers.into_iter().map(Worker::end)).await;
+        if ended.contains(&Drained::TimedOut) {
+            Drained::TimedOut
+        } else {
+            Drained::All
         }
-        drained
     }
 
     /// Gives a connection to the worker that has the fewest: a client keeps
