@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use clap::{Parser, Subcommand};
 use palisade::admin::{Client, Listener, Question};
 use palisade::builtin;
 use palisade::generation::{Builder, Components, Generation};
-use palisade::manifest::{CacheDirectory, Lock, Log, Manifest, Problems};
+use palisade::manifest::{Admin, CacheDirectory, Lock, Log, Manifest, Problems};
 use palisade::plugin::{Cache, Cost, Engines, Loader, Moment, Plugin, Prepared};
 use palisade::process::{Parts, Process};
 use palisade::reload::{self, Control};
@@ -46,7 +47,7 @@ struct Arguments {
     config: PathBuf,
     /// Listen here instead of where the manifest says; port 0 takes a free one.
     #[arg(long, env = "PALISADE_LISTEN")]
-    listen: Option<std::net::SocketAddr>,
+    listen: Option<SocketAddr>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -182,7 +183,8 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         None => None,
     };
     let (stopped, hangup) = (stopped()?, hangup()?);
-    announce(&generation, &clients, administrators.as_ref())?;
+    let at = clients.local_addr()?;
+    let admin_at = administrators.as_ref().map(Listener::address).transpose()?;
 
     let parts = Parts {
         manifest: arguments.config.clone(),
@@ -193,6 +195,7 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         administrators,
     };
     let mut process = Process::start(parts, stopped)?;
+    announce(&process.gateway.generation(), at, admin_at);
     tokio::spawn(hangups(hangup, process.control.clone()));
     let drained = process.ended().await?;
     drop(process);
@@ -262,23 +265,17 @@ fn cache(wanted: &CacheDirectory) -> anyhow::Result<Option<Cache>> {
     }
 }
 
-fn announce(
-    generation: &Generation,
-    clients: &TcpListener,
-    administrators: Option<&Listener>,
-) -> anyhow::Result<()> {
-    let address = clients.local_addr()?;
+fn announce(generation: &Generation, clients: SocketAddr, administrators: Option<Admin>) {
     // Whoever started the process may not read what it says.
-    let _ = writeln!(io::stdout(), "listening on http://{address}");
+    let _ = writeln!(io::stdout(), "listening on http://{clients}");
     for skipped in &generation.skipped {
         tracing::info!("{skipped}");
     }
-    if let Some(listener) = administrators {
-        tracing::info!("administered on {}", listener.address()?);
+    if let Some(at) = administrators {
+        tracing::info!("administered on {at}");
     }
     let (routes, plugins) = (generation.routes.len(), generation.plugins.len());
-    tracing::info!(generation = 1, routes, plugins, "serving");
-    Ok(())
+    tracing::info!(generation = generation.number, routes, plugins, "serving");
 }
 
 async fn check(config: &Path) -> anyhow::Result<ExitCode> {

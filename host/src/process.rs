@@ -32,7 +32,7 @@ pub struct Parts {
 pub enum StartError {
     #[error(transparent)]
     Connector(#[from] ConnectorError),
-    #[error("the workers cannot be started (see `workers`): {0}")]
+    #[error("the workers cannot be started (see `workers`)")]
     Workers(#[from] io::Error),
 }
 

@@ -22,7 +22,7 @@ use super::connection::{self, Serving};
 /// See the module.
 pub(super) struct Worker {
     /// Bounded by the places for connections.
-    given: mpsc::UnboundedSender<Given>,
+    given: mpsc::UnboundedSender<(Given, Open)>,
     open: Arc<AtomicUsize>,
     ended: oneshot::Receiver<Drained>,
 }
@@ -36,6 +36,13 @@ pub(super) struct Given {
 /// Counts a connection as open while it is there.
 struct Open(Arc<AtomicUsize>);
 
+impl Open {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count.clone())
+    }
+}
+
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
@@ -47,16 +54,18 @@ impl Worker {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (given, connections) = mpsc::unbounded_channel();
         let (end, ended) = oneshot::channel();
-        let open = Arc::new(AtomicUsize::new(0));
-        let counted = open.clone();
         std::thread::Builder::new()
             .name(format!("worker-{number}"))
             .spawn(move || {
-                let _ = end.send(run(&runtime, connections, &serving, &counted));
+                let _ = end.send(run(&runtime, connections, &serving));
                 // A name that is being looked up is of no use to anyone.
                 runtime.shutdown_background();
             })?;
-        Ok(Self { given, open, ended })
+        Ok(Self {
+            given,
+            open: Arc::default(),
+            ended,
+        })
     }
 
     /// How many connections it has.
@@ -65,9 +74,8 @@ impl Worker {
     }
 
     pub(super) fn give(&self, given: Given) {
-        self.open.fetch_add(1, Ordering::Relaxed);
         // Its thread ends after this does.
-        let _ = self.given.send(given);
+        let _ = self.given.send((given, Open::new(&self.open)));
     }
 
     /// Gives it nothing more; ready when it has served what it was given.
@@ -81,13 +89,12 @@ impl Worker {
 
 fn run(
     runtime: &Runtime,
-    given: mpsc::UnboundedReceiver<Given>,
+    given: mpsc::UnboundedReceiver<(Given, Open)>,
     serving: &Serving,
-    open: &Arc<AtomicUsize>,
 ) -> Drained {
     runtime.block_on(async {
         let mut connections = JoinSet::new();
-        accept(&mut connections, given, serving, open).await;
+        accept(&mut connections, given, serving).await;
         let limit = serving.gateway.generation().server.drain_timeout;
         let drained = async {
             while let Some(ended) = connections.join_next().await {
@@ -105,15 +112,14 @@ fn run(
 /// Begins to serve what is given, until nothing more will be.
 async fn accept(
     connections: &mut JoinSet<()>,
-    mut given: mpsc::UnboundedReceiver<Given>,
+    mut given: mpsc::UnboundedReceiver<(Given, Open)>,
     serving: &Serving,
-    open: &Arc<AtomicUsize>,
 ) {
-    while let Some(Given { stream, place }) = given.recv().await {
+    while let Some((Given { stream, place }, open)) = given.recv().await {
         while let Some(ended) = connections.try_join_next() {
             tell(ended);
         }
-        let (serving, open) = (serving.clone(), Open(open.clone()));
+        let serving = serving.clone();
         match TcpStream::from_std(stream) {
             Ok(stream) => {
                 connections.spawn(async move {

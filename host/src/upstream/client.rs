@@ -52,7 +52,7 @@ pub(super) type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// No connection can be made: the system's certificates cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("the system's certificates cannot be read: {0}")]
+#[error("the system's certificates cannot be read")]
 pub struct ConnectorError(#[from] rustls::Error);
 
 /// See the module.
