@@ -30,6 +30,7 @@ use http::{HeaderMap, Method};
 use serde_json::Value;
 
 use crate::event::{Failure, ModelEvent};
+use crate::json::Node;
 
 pub use answer::{Settings, StreamRenderer};
 pub use error::{ErrorView, SECURITY_FILTER_ERROR};
@@ -78,7 +79,7 @@ pub trait Dialect: Send + Sync {
     /// pointer to a string can name them: keys of objects (the names of a
     /// tool's parameters, unless they are listed in `required`), and encoded
     /// data (images, base64 documents, signatures).
-    fn texts<'a>(&self, body: &'a serde_json_borrow::Value<'a>) -> Vec<Text<'a>>;
+    fn texts<'a>(&self, body: Node<'a>) -> Vec<Text<'a>>;
 
     /// Pointers to the members that limit the output tokens of one choice; a
     /// request without any is limited by setting the first.

@@ -5,26 +5,31 @@
 //! Schemas, blocks of a kind that is newer than this code. Those are searched
 //! for every string, because a filter must not be got round by a new spelling.
 
-use serde_json_borrow::{ObjectAsVec, Value};
+use std::borrow::Cow;
+
+use crate::json::{Kind, Node};
 
 /// Who says what a tool definition or an output schema says.
-pub const SYSTEM: &str = "system";
-pub const USER: &str = "user";
-pub const ASSISTANT: &str = "assistant";
-pub const TOOL: &str = "tool";
-pub const TOOL_DEFINITION: &str = "tool-definition";
+pub const SYSTEM: Role = Cow::Borrowed("system");
+pub const USER: Role = Cow::Borrowed("user");
+pub const ASSISTANT: Role = Cow::Borrowed("assistant");
+pub const TOOL: Role = Cow::Borrowed("tool");
+pub const TOOL_DEFINITION: Role = Cow::Borrowed("tool-definition");
 
 /// A piece of text in a request that a model will read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text<'a> {
     /// "system", "user", "assistant", "tool", "tool-definition", or what the
     /// client wrote as a role that no dialect knows.
-    pub role: &'a str,
+    pub role: Role<'a>,
     /// An RFC 6901 pointer to a string of the body.
     pub pointer: String,
     /// The string, never empty.
-    pub content: &'a str,
+    pub content: Cow<'a, str>,
 }
+
+/// Who says something; of what a client wrote, its own words.
+pub type Role<'a> = Cow<'a, str>;
 
 /// Members whose strings are data and never read as text, unless someone put
 /// more than one word there.
@@ -79,31 +84,33 @@ impl<'a> Texts<'a> {
         self.pointer.truncate(before);
     }
 
-    /// Looks at a member, if the object has it.
-    pub fn member(
-        &mut self,
-        object: &'a ObjectAsVec<'a>,
-        key: &str,
-        look: impl FnOnce(&mut Self, &'a Value<'a>),
-    ) {
+    /// Looks at a member, if there is an object and it has it.
+    pub fn member(&mut self, object: Node<'a>, key: &str, look: impl FnOnce(&mut Self, Node<'a>)) {
         if let Some(value) = object.get(key) {
             self.within(key, |texts| look(texts, value));
         }
     }
 
+    /// Looks at each member of an object; at nothing if it is none.
+    pub fn members(&mut self, object: Node<'a>, mut look: impl FnMut(&mut Self, &str, Node<'a>)) {
+        for (key, value) in object.members() {
+            self.within(&key, |texts| look(texts, &key, value));
+        }
+    }
+
     /// Looks at each element of an array; at nothing if it is none.
-    pub fn each(&mut self, array: &'a Value, mut look: impl FnMut(&mut Self, &'a Value<'a>)) {
-        for (index, value) in array.iter_array().into_iter().flatten().enumerate() {
+    pub fn each(&mut self, array: Node<'a>, mut look: impl FnMut(&mut Self, Node<'a>)) {
+        for (index, value) in array.elements().enumerate() {
             self.within(&index.to_string(), |texts| look(texts, value));
         }
     }
 
     /// Takes the value here if it is a string that says something.
-    pub fn take(&mut self, role: &'a str, value: &'a Value<'a>) {
-        if let Some(content) = value.as_str().filter(|text| !text.is_empty()) {
+    pub fn take(&mut self, role: &Role<'a>, value: Node<'a>) {
+        if let Some(content) = value.string().filter(|text| !text.is_empty()) {
             let pointer = self.pointer.clone();
             self.found.push(Text {
-                role,
+                role: role.clone(),
                 pointer,
                 content,
             });
@@ -111,50 +118,45 @@ impl<'a> Texts<'a> {
     }
 
     /// Takes a member if it is a string that says something.
-    pub fn take_member(&mut self, role: &'a str, object: &'a ObjectAsVec<'a>, key: &str) {
+    pub fn take_member(&mut self, role: &Role<'a>, object: Node<'a>, key: &str) {
         self.member(object, key, |texts, value| texts.take(role, value));
     }
 
     /// Takes every string at and below the value here.
-    pub fn take_all(&mut self, role: &'a str, value: &'a Value<'a>) {
-        match value {
-            Value::Str(_) => self.take(role, value),
-            Value::Array(_) => self.each(value, |texts, element| texts.take_all(role, element)),
-            Value::Object(members) => {
-                for (key, value) in members.iter() {
-                    self.within(key, |texts| texts.take_all(role, value));
-                }
-            }
-            _ => {}
+    pub fn take_all(&mut self, role: &Role<'a>, value: Node<'a>) {
+        match value.kind() {
+            Kind::Array => self.each(value, |texts, element| texts.take_all(role, element)),
+            Kind::Object => self.members(value, |texts, _, value| texts.take_all(role, value)),
+            Kind::Plain | Kind::Escaped | Kind::Other => self.take(role, value),
         }
     }
 
     /// Takes every string at and below the value here that may be read as
     /// text, in an object whose shape is not known or is a schema.
-    pub fn search(&mut self, role: &'a str, value: &'a Value<'a>) {
-        match value {
-            Value::Array(_) => self.each(value, |texts, element| texts.search(role, element)),
-            Value::Object(members) => {
-                for (key, value) in members.iter() {
-                    self.within(key, |texts| texts.search_member(role, key, value));
-                }
-            }
-            _ => self.take(role, value),
+    pub fn search(&mut self, role: &Role<'a>, value: Node<'a>) {
+        match value.kind() {
+            Kind::Array => self.each(value, |texts, element| texts.search(role, element)),
+            Kind::Object => self.members(value, |texts, key, value| {
+                texts.search_member(role, key, value);
+            }),
+            Kind::Plain | Kind::Escaped | Kind::Other => self.take(role, value),
         }
     }
 
-    fn search_member(&mut self, role: &'a str, key: &str, value: &'a Value<'a>) {
+    fn search_member(&mut self, role: &Role<'a>, key: &str, value: Node<'a>) {
         // A schema may have a property with any name, so what is skipped is
         // skipped only where it is not an object.
-        let skipped = |text: &Value<'_>| {
+        let skipped = |text: Node<'_>| {
             let opaque = |text: &str| OPAQUE.contains(&key) && !text.contains(' ');
             let word = |text: &str| WORDS.contains(&key) && is_word(text);
-            text.as_str().is_some_and(|text| opaque(text) || word(text))
+            text.string()
+                .is_some_and(|text| opaque(&text) || word(&text))
         };
-        match value {
-            Value::Array(_) => self.each(value, |texts, element| match element {
-                Value::Str(_) if skipped(element) => {}
-                _ => texts.search(role, element),
+        match value.kind() {
+            Kind::Array => self.each(value, |texts, element| {
+                if !skipped(element) {
+                    texts.search(role, element);
+                }
             }),
             _ if skipped(value) => {}
             _ => self.search(role, value),

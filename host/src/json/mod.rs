@@ -4,23 +4,32 @@
 //! Prompt caches and signatures depend on the bytes that a client sent, so an
 //! edit never re-serialises what it does not name. `Json` owns the body of a
 //! request and scans it once, on first use (`scan`): whether it is JSON, where
-//! its members are, and whether it says something twice. What lies deeper is
-//! found by scanning the one member that holds it. It knows no dialect.
+//! its values are, and whether it says something twice. `Node` is the way from
+//! one value to those in it. It knows no dialect.
 
+mod node;
 #[cfg(test)]
 mod oracle;
 mod scan;
+mod spans;
+mod string;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use scan::{Kind, Member, Scanned, scan};
+use scan::scan;
+use spans::Scanned;
+
+pub use node::Node;
+pub use spans::Kind;
 
 /// The deepest pointer that is followed; deeper ones are refused.
 const MAX_DEPTH: usize = 64;
@@ -101,10 +110,10 @@ impl Json {
             .as_ref()
     }
 
-    /// The whole body parsed, with its strings left where they are; none if it
-    /// is not JSON. Quick to make, and not kept.
-    pub fn borrowed(&self) -> Option<serde_json_borrow::Value<'_>> {
-        serde_json::from_slice(&self.bytes).ok()
+    /// The outermost value, from which all others are reached; none if the body
+    /// is not JSON.
+    pub fn root(&self) -> Option<Node<'_>> {
+        self.scanned().map(Node::root)
     }
 
     fn scanned(&self) -> Option<&Scanned> {
@@ -116,7 +125,7 @@ impl Json {
 
     /// Whether it is a JSON object.
     pub fn is_object(&self) -> bool {
-        self.scanned().is_some_and(|s| s.kind == Kind::Object)
+        self.root().is_some_and(Node::is_object)
     }
 
     /// Checks that it is JSON and that no object, at any depth, has a member
@@ -148,37 +157,33 @@ impl Json {
     /// these names, which are the same for every call; null if it is none.
     /// Parsing them alone is what a look at a large body costs.
     pub fn part(&self, names: &[&str]) -> &Value {
-        let member = |member: &Member| {
-            let value = serde_json::from_slice(self.bytes.get(member.value.clone())?).ok()?;
-            Some((member.key.to_string(), value))
+        let named = |root: Node<'_>| {
+            let members = root.members().filter(|(key, _)| names.contains(&&**key));
+            let parsed = |(key, value): (Cow<'_, str>, Node<'_>)| {
+                Some((key.into_owned(), serde_json::from_str(value.json()).ok()?))
+            };
+            Value::Object(members.filter_map(parsed).collect())
         };
-        self.learnt.part.get_or_init(|| match self.scanned() {
-            Some(scanned) if scanned.kind == Kind::Object => {
-                let named = scanned.members.iter().filter(|m| names.contains(&&*m.key));
-                Value::Object(named.filter_map(member).collect())
-            }
-            _ => Value::Null,
+        self.learnt.part.get_or_init(|| {
+            let object = self.root().filter(|root| root.is_object());
+            object.map(named).unwrap_or_default()
         })
     }
 
     /// The text of the value at `pointer`, as it was written.
     pub fn get(&self, pointer: &str) -> Option<&str> {
-        let range = self.find(&steps(pointer).ok()?)?;
-        std::str::from_utf8(&self.bytes[range]).ok()
+        Some(self.find(&steps(pointer).ok()?)?.json())
     }
 
     /// The string at `pointer`; none if it is absent or not a string.
     pub fn string(&self, pointer: &str) -> Option<String> {
-        serde_json::from_str(self.get(pointer)?).ok()
+        let value = self.find(&steps(pointer).ok()?)?;
+        value.string().map(Cow::into_owned)
     }
 
-    fn find(&self, steps: &[String]) -> Option<Range<usize>> {
-        let Some((first, deeper)) = steps.split_first() else {
-            return self.scanned().map(|_| trimmed(&self.bytes));
-        };
-        let scanned = self.scanned()?;
-        let at = position(scanned, first)?;
-        find_below(&self.bytes, scanned.members[at].value.clone(), deeper)
+    fn find(&self, steps: &[String]) -> Option<Node<'_>> {
+        let mut steps = steps.iter();
+        steps.try_fold(self.root()?, |value, step| value.step(step))
     }
 
     /// Writes `json` at `pointer`. An absent last step is created: a member of
@@ -186,31 +191,25 @@ impl Json {
     pub fn set(&self, pointer: &str, json: &str) -> Result<Self, EditError> {
         let steps = steps(pointer)?;
         let json = valid_value(pointer, json)?;
-        if let Some(range) = self.find(&steps) {
-            let scanned = self.scanned_with(&range, json);
-            let spliced = self.spliced(range, json.as_bytes());
-            if scanned.is_some() {
-                let _ = spliced.learnt.scanned.set(scanned);
-            }
-            return Ok(spliced);
+        if let Some(value) = self.find(&steps) {
+            return self.replaced(value.range(), json);
         }
         let (parent, last) = self.parent(pointer, &steps)?;
-        let absent = || EditError::Absent(pointer.to_owned());
-        let Scanned { kind, members, .. } =
-            scan(&self.bytes[parent.clone()]).map_err(|_| absent())?;
-        let comma = if members.is_empty() { "" } else { "," };
-        let addition = match kind {
+        let comma = if parent.is_empty() { "" } else { "," };
+        let addition = match parent.kind() {
             Kind::Object => format!("{comma}{}:{json}", Value::from(last.as_str())),
-            Kind::Array if last == "-" || *last == members.len().to_string() => {
+            Kind::Array if last == "-" || *last == parent.elements().count().to_string() => {
                 format!("{comma}{json}")
             }
-            _ => return Err(absent()),
+            _ => return Err(EditError::Absent(pointer.to_owned())),
         };
-        let end = match members.last() {
-            Some(member) => parent.start + member.value.end,
-            None => trimmed_in(&self.bytes, parent).start + 1,
+        let end = match parent.last() {
+            Some(value) => value.range().end,
+            None => parent.range().start + 1,
         };
-        Ok(self.spliced(end..end, addition.as_bytes()))
+        let scanned = self.scanned().ok_or(EditError::NotJson)?;
+        let text = spliced(&scanned.text, &(end..end), &addition);
+        Ok(Self::new(text.into_bytes()))
     }
 
     /// Removes what `pointer` names, with its comma, and every member of that
@@ -220,37 +219,38 @@ impl Json {
         if steps.is_empty() {
             return Err(EditError::Absent(pointer.to_owned()));
         }
-        if self.find(&steps).is_none() {
+        let Some(value) = self.find(&steps) else {
             return Ok(self.clone());
-        }
-        let (parent, last) = self.parent(pointer, &steps)?;
-        let scanned = scan(&self.bytes[parent.clone()]).map_err(|_| EditError::NotJson)?;
-        let at = position(&scanned, last);
-        let Scanned { kind, members, .. } = scanned;
-        let goes = |i: usize| match kind {
-            Kind::Object => *members[i].key == **last,
-            _ => at == Some(i),
         };
-        let inner = trimmed_in(&self.bytes, parent.clone());
+        let (parent, last) = self.parent(pointer, &steps)?;
+        let inner = parent.range().start + 1..parent.range().end - 1;
+        // Each entry with whether it goes, and the place where it ends.
+        let entries: Vec<(bool, usize)> = if parent.is_object() {
+            let members = parent.members();
+            let entry = |(key, value): (Cow<'_, str>, Node<'_>)| (key == **last, value.range().end);
+            members.map(entry).collect()
+        } else {
+            let entry = |e: Node<'_>| (e.range() == value.range(), e.range().end);
+            parent.elements().map(entry).collect()
+        };
         let mut removed = Vec::with_capacity(self.bytes.len());
         let mut copied = 0;
         let mut keeps_one = false;
-        for i in 0..members.len() {
-            if !goes(i) {
+        for (i, (goes, end)) in entries.iter().copied().enumerate() {
+            if !goes {
                 keeps_one = true;
                 continue;
             }
-            let end = parent.start + members[i].value.end;
             // The comma before it goes along, or the one after it if nothing
             // stays before it.
             let (from, to) = if keeps_one {
-                (parent.start + members[i - 1].value.end, end)
+                (entries[i - 1].1, end)
             } else {
-                let first = copied.max(inner.start + 1);
+                let first = copied.max(inner.start);
                 let comma = self.bytes[end..].iter().position(|b| *b == b',');
                 match comma {
-                    Some(comma) if i + 1 < members.len() => (first, end + comma + 1),
-                    _ => (first, inner.end - 1),
+                    Some(comma) if i + 1 < entries.len() => (first, end + comma + 1),
+                    _ => (first, inner.end),
                 }
             };
             removed.extend_from_slice(&self.bytes[copied..from]);
@@ -264,33 +264,40 @@ impl Json {
         &self,
         pointer: &str,
         steps: &'s [String],
-    ) -> Result<(Range<usize>, &'s String), EditError> {
+    ) -> Result<(Node<'_>, &'s String), EditError> {
         let absent = || EditError::Absent(pointer.to_owned());
         let (last, above) = steps.split_last().ok_or_else(absent)?;
         match self.find(above) {
-            Some(range) => Ok((range, last)),
-            None if self.scanned().is_none() => Err(EditError::NotJson),
+            Some(parent) => Ok((parent, last)),
+            None if self.root().is_none() => Err(EditError::NotJson),
             None => Err(absent()),
         }
     }
 
-    /// What a scan will find when the value at `range` has been replaced: known
-    /// without one where the new value has no members.
-    fn scanned_with(&self, range: &Range<usize>, json: &str) -> Option<Scanned> {
-        let value = scan(json.as_bytes()).ok()?;
-        if value.kind != Kind::Scalar {
-            return None;
+    /// The body with `json` in the place of the value at `range`. Where that is
+    /// a string, a number or a word, what a scan would find is known without.
+    fn replaced(&self, range: Range<usize>, json: &str) -> Result<Self, EditError> {
+        let scanned = self.scanned().ok_or(EditError::NotJson)?;
+        let text = spliced(&scanned.text, &range, json);
+        let edited = Self::new(text.as_bytes().clone());
+        let scalar = Some(json).filter(|json| !json.starts_with(['{', '[']));
+        let scalar = scalar.and_then(|json| scan(&Bytes::copy_from_slice(json.as_bytes())).ok());
+        if let Some(kind) = scalar.map(|scalar| Node::root(&scalar).kind()) {
+            let known = scanned.with_scalar(text, &range, (kind, json.len()));
+            if known.is_some() {
+                let _ = edited.learnt.scanned.set(known);
+            }
         }
-        self.scanned()?.with_scalar(range, json.len())
+        Ok(edited)
     }
+}
 
-    fn spliced(&self, range: Range<usize>, with: &[u8]) -> Self {
-        let mut bytes = Vec::with_capacity(self.bytes.len() - range.len() + with.len());
-        bytes.extend_from_slice(&self.bytes[..range.start]);
-        bytes.extend_from_slice(with);
-        bytes.extend_from_slice(&self.bytes[range.end..]);
-        Self::new(bytes.into())
-    }
+fn spliced(text: &str, range: &Range<usize>, with: &str) -> ByteString {
+    let mut spliced = String::with_capacity(text.len() - range.len() + with.len());
+    spliced.push_str(&text[..range.start]);
+    spliced.push_str(with);
+    spliced.push_str(&text[range.end..]);
+    spliced.into()
 }
 
 /// The steps of an RFC 6901 pointer, unescaped.
@@ -336,48 +343,4 @@ fn valid_value<'v>(pointer: &str, json: &'v str) -> Result<&'v str, EditError> {
             reason: e.to_string(),
         }),
     }
-}
-
-fn find_below(bytes: &[u8], range: Range<usize>, steps: &[String]) -> Option<Range<usize>> {
-    let Some((first, deeper)) = steps.split_first() else {
-        return Some(range);
-    };
-    let scanned = scan(&bytes[range.clone()]).ok()?;
-    let found = &scanned.members[position(&scanned, first)?].value;
-    find_below(
-        bytes,
-        range.start + found.start..range.start + found.end,
-        deeper,
-    )
-}
-
-/// Where a step leads. Of a key that stands twice the last one counts, as most
-/// readers have it; array indices have no leading zeros (RFC 6901, section 4).
-fn position(scanned: &Scanned, step: &str) -> Option<usize> {
-    let members = &scanned.members;
-    match scanned.kind {
-        Kind::Object => members.iter().rposition(|m| *m.key == *step),
-        Kind::Array => {
-            let index: usize = step.parse().ok()?;
-            (index < members.len() && index.to_string() == step).then_some(index)
-        }
-        Kind::Scalar => None,
-    }
-}
-
-fn trimmed(bytes: &[u8]) -> Range<usize> {
-    trimmed_in(bytes, 0..bytes.len())
-}
-
-fn trimmed_in(bytes: &[u8], range: Range<usize>) -> Range<usize> {
-    let text = &bytes[range.clone()];
-    let start = text
-        .iter()
-        .position(|b| !b.is_ascii_whitespace())
-        .unwrap_or(text.len());
-    let end = text
-        .iter()
-        .rposition(|b| !b.is_ascii_whitespace())
-        .map_or(start, |i| i + 1);
-    range.start + start..range.start + end
 }

@@ -1,15 +1,18 @@
-//! One pass over the bytes of a body: whether they are JSON, where the members
-//! of the outermost value are, and whether any object says something twice.
+//! One pass over the bytes of a body: whether they are JSON, where each value
+//! is, and whether any object says something twice.
 //!
 //! It takes what `serde_json` takes (RFC 8259, at most 127 levels deep, no
 //! number beyond a double's range, no half of a surrogate pair), which the
-//! tests hold it to, and keeps no values. A parser that builds them costs four
-//! times as much for a body of which one member is looked at.
+//! tests hold it to. What it keeps is `spans`.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::ops::Range;
 
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use super::spans::{Kind, MAX_BYTES, Scanned, Span};
+use super::string::unescaped;
 use super::{Ambiguity, MAX_MEMBERS, MAX_TOLD};
 
 /// How deep values may be nested: what `serde_json` allows.
@@ -19,6 +22,9 @@ const MAX_LEVELS: usize = 127;
 /// into a set. Few objects have more.
 const FEW: usize = 16;
 
+/// How many spans there is room for without asking for more.
+const FEW_SPANS: usize = 64;
+
 /// The longest number that cannot be beyond a double's range if it has no
 /// exponent.
 const MAX_DIGITS: usize = 300;
@@ -27,97 +33,34 @@ const MAX_DIGITS: usize = 300;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotJson;
 
-/// What the outermost value is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Object,
-    Array,
-    /// A string, a number or a word.
-    Scalar,
-}
-
-/// A member of an object, or an element of an array (whose key is empty).
-#[derive(Debug, PartialEq, Eq)]
-pub struct Member {
-    pub key: Box<str>,
-    pub value: Range<usize>,
-}
-
-/// What one pass has learnt.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Scanned {
-    pub kind: Kind,
-    /// Of the outermost value.
-    pub members: Vec<Member>,
-    /// The first object that says something twice, or too much.
-    pub ambiguity: Option<Ambiguity>,
-}
-
-impl Scanned {
-    /// The same, after the value at `range` has been replaced by a string, a
-    /// number or a word of so many bytes: no key comes or goes, and nothing
-    /// lies deeper than before. None if that does not follow: the value is all
-    /// there is, or what was ambiguous may have gone with it.
-    pub fn with_scalar(&self, range: &Range<usize>, length: usize) -> Option<Self> {
-        if self.ambiguity.is_some() || self.kind == Kind::Scalar {
-            return None;
-        }
-        let moved = |at: usize| at - range.len() + length;
-        let mut inside = false;
-        let members = self.members.iter().map(|Member { key, value }| {
-            inside |= value.start <= range.start && range.end <= value.end;
-            let start = if value.start >= range.end {
-                moved(value.start)
-            } else {
-                value.start
-            };
-            let end = if value.end >= range.end {
-                moved(value.end)
-            } else {
-                value.end
-            };
-            let key = key.clone();
-            Member {
-                key,
-                value: start..end,
-            }
-        });
-        let members = members.collect();
-        inside.then_some(Self {
-            kind: self.kind,
-            members,
-            ambiguity: None,
-        })
-    }
-}
-
 /// Scans bytes that are one JSON value, with white space around it.
-pub fn scan(bytes: &[u8]) -> Result<Scanned, NotJson> {
-    let text = std::str::from_utf8(bytes).map_err(|_| NotJson)?;
+pub fn scan(bytes: &Bytes) -> Result<Scanned, NotJson> {
+    if bytes.len() > MAX_BYTES {
+        return Err(NotJson);
+    }
+    let text = ByteString::try_from(bytes.clone()).map_err(|_| NotJson)?;
     let mut scan = Scan {
-        text,
+        text: &text,
         bytes,
         at: 0,
         open: Vec::new(),
         keys: Vec::new(),
-        members: Vec::new(),
+        spans: Vec::with_capacity(FEW_SPANS),
         ambiguity: None,
     };
     scan.space();
-    let kind = match scan.peek() {
-        Some(b'{') => Kind::Object,
-        Some(b'[') => Kind::Array,
-        _ => Kind::Scalar,
-    };
     scan.value()?;
     scan.space();
     if scan.at < bytes.len() {
         return Err(NotJson);
     }
+    let Scan {
+        spans, ambiguity, ..
+    } = scan;
     Ok(Scanned {
-        kind,
-        members: scan.members,
-        ambiguity: scan.ambiguity,
+        text,
+        spans,
+        ambiguity,
     })
 }
 
@@ -130,19 +73,19 @@ struct Scan<'b> {
     /// The keys of all open objects: each object's own are the last ones when
     /// it is the innermost.
     keys: Vec<Cow<'b, str>>,
-    members: Vec<Member>,
+    spans: Vec<Span>,
     ambiguity: Option<Ambiguity>,
 }
 
 /// An object or an array that is not closed yet.
 struct Open<'b> {
     is_object: bool,
+    /// Which of the spans is its own.
+    span: usize,
     /// Which of the keys are its own.
     keys: usize,
     /// How many members have begun.
     count: usize,
-    /// Where the value of the last one begins.
-    value: usize,
     /// Its keys, once there are many.
     many: Option<HashSet<Cow<'b, str>>>,
 }
@@ -188,8 +131,9 @@ impl<'b> Scan<'b> {
 
     /// Steps over a value without members, or into one that may have some.
     fn begin(&mut self) -> Result<bool, NotJson> {
-        match self.peek().ok_or(NotJson)? {
-            b'"' => self.string().map(|_| false),
+        let start = self.at;
+        let kind = match self.peek().ok_or(NotJson)? {
+            b'"' => self.string()?,
             byte @ (b'{' | b'[') => {
                 if self.open.len() == MAX_LEVELS {
                     return Err(NotJson);
@@ -197,26 +141,35 @@ impl<'b> Scan<'b> {
                 self.at += 1;
                 self.open.push(Open {
                     is_object: byte == b'{',
+                    span: self.spans.len(),
                     keys: self.keys.len(),
                     count: 0,
-                    value: 0,
                     many: None,
                 });
-                Ok(true)
+                let is_object = byte == b'{';
+                self.keep(start, if is_object { Kind::Object } else { Kind::Array });
+                return Ok(true);
             }
-            b't' => self.word(b"true"),
-            b'f' => self.word(b"false"),
-            b'n' => self.word(b"null"),
-            _ => self.number().map(|()| false),
-        }
+            b't' => self.word(b"true")?,
+            b'f' => self.word(b"false")?,
+            b'n' => self.word(b"null")?,
+            _ => self.number()?,
+        };
+        self.keep(start, kind);
+        Ok(false)
     }
 
-    fn word(&mut self, word: &[u8]) -> Result<bool, NotJson> {
+    /// Keeps where a value is that ends here, for all that is known yet.
+    fn keep(&mut self, start: usize, kind: Kind) {
+        self.spans.push(Span::new(start..self.at, kind));
+    }
+
+    fn word(&mut self, word: &[u8]) -> Result<Kind, NotJson> {
         if !self.bytes[self.at..].starts_with(word) {
             return Err(NotJson);
         }
         self.at += word.len();
-        Ok(false)
+        Ok(Kind::Other)
     }
 
     /// Steps to the first member of what has just been opened, or closes it.
@@ -237,7 +190,6 @@ impl<'b> Scan<'b> {
 
     /// Steps to the next member of what is open, or closes it.
     fn next_member(&mut self) -> Result<bool, NotJson> {
-        self.keep_member();
         self.space();
         let end = if self.innermost()?.is_object {
             b'}'
@@ -265,9 +217,12 @@ impl<'b> Scan<'b> {
 
     fn close(&mut self) {
         self.at += 1;
-        if let Some(open) = self.open.pop() {
-            self.keys.truncate(open.keys);
-        }
+        let Some(open) = self.open.pop() else {
+            return;
+        };
+        self.keys.truncate(open.keys);
+        let size = self.spans.len() - open.span;
+        self.spans[open.span].close(self.at, size);
     }
 
     /// Steps to the value of a member.
@@ -279,25 +234,11 @@ impl<'b> Scan<'b> {
             self.step_over(b':')?;
             self.space();
         }
-        let at = self.at;
-        let open = self.innermost()?;
-        open.count += 1;
-        open.value = at;
+        self.innermost()?.count += 1;
         if let Some(key) = key {
             self.compare(key)?;
         }
         Ok(())
-    }
-
-    /// Keeps a member of the outermost value, whose value ends here.
-    fn keep_member(&mut self) {
-        if let [open] = self.open.as_slice() {
-            let key = self.keys.last().filter(|_| open.is_object);
-            self.members.push(Member {
-                key: key.map_or("", |key| key.as_ref()).into(),
-                value: open.value..self.at,
-            });
-        }
     }
 
     fn key(&mut self) -> Result<Cow<'b, str>, NotJson> {
@@ -305,14 +246,13 @@ impl<'b> Scan<'b> {
             return Err(NotJson);
         }
         let start = self.at;
-        let escaped = self.string()?;
-        let key = &self.text[start..self.at];
-        if escaped {
-            return serde_json::from_str(key)
-                .map(Cow::Owned)
-                .map_err(|_| NotJson);
-        }
-        Ok(Cow::Borrowed(&key[1..key.len() - 1]))
+        let kind = self.string()?;
+        self.keep(start, kind);
+        let inner = &self.text[start + 1..self.at - 1];
+        Ok(match kind {
+            Kind::Escaped => Cow::Owned(unescaped(inner)),
+            _ => Cow::Borrowed(inner),
+        })
     }
 
     /// Holds a key to those that its object has already.
@@ -366,19 +306,19 @@ impl<'b> Scan<'b> {
         }
     }
 
-    /// Steps over a string; whether it has escapes.
-    fn string(&mut self) -> Result<bool, NotJson> {
+    /// Steps over a string.
+    fn string(&mut self) -> Result<Kind, NotJson> {
         self.at += 1;
-        let mut escaped = false;
+        let mut kind = Kind::Plain;
         loop {
             self.at += plain(&self.bytes[self.at..]);
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(escaped);
+                    return Ok(kind);
                 }
                 Some(b'\\') => {
-                    escaped = true;
+                    kind = Kind::Escaped;
                     self.at += 1;
                     self.escape()?;
                 }
@@ -391,24 +331,26 @@ impl<'b> Scan<'b> {
     fn escape(&mut self) -> Result<(), NotJson> {
         let byte = self.peek().ok_or(NotJson)?;
         self.at += 1;
-        match byte {
-            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(()),
-            b'u' => match self.unit()? {
-                // The first half of a pair; the second follows.
-                0xd800..=0xdbff => {
-                    self.step_over(b'\\')?;
-                    self.step_over(b'u')?;
-                    let second = self.unit()?;
-                    (0xdc00..=0xdfff)
-                        .contains(&second)
-                        .then_some(())
-                        .ok_or(NotJson)
-                }
-                0xdc00..=0xdfff => Err(NotJson),
-                _ => Ok(()),
-            },
-            _ => Err(NotJson),
+        if byte == b'u' {
+            return self.unicode();
         }
+        let is_known = matches!(byte, b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't');
+        is_known.then_some(()).ok_or(NotJson)
+    }
+
+    /// Steps over what follows `\u`.
+    fn unicode(&mut self) -> Result<(), NotJson> {
+        let is_well = match self.unit()? {
+            // The first half of a pair; the second follows.
+            0xd800..=0xdbff => {
+                self.step_over(b'\\')?;
+                self.step_over(b'u')?;
+                (0xdc00..=0xdfff).contains(&self.unit()?)
+            }
+            0xdc00..=0xdfff => false,
+            _ => true,
+        };
+        is_well.then_some(()).ok_or(NotJson)
     }
 
     /// Four hexadecimal digits.
@@ -422,7 +364,7 @@ impl<'b> Scan<'b> {
         u16::from_str_radix(digits, 16).map_err(|_| NotJson)
     }
 
-    fn number(&mut self) -> Result<(), NotJson> {
+    fn number(&mut self) -> Result<Kind, NotJson> {
         let start = self.at;
         if self.peek() == Some(b'-') {
             self.at += 1;
@@ -449,7 +391,7 @@ impl<'b> Scan<'b> {
             let number = &self.text[start..self.at];
             serde_json::from_str::<serde_json::Value>(number).map_err(|_| NotJson)?;
         }
-        Ok(())
+        Ok(Kind::Other)
     }
 
     /// Steps over one digit or more.

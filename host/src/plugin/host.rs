@@ -145,15 +145,15 @@ impl HostRequest for State {
 
     fn texts(&mut self, handle: Resource<Request>) -> Fallible<Vec<Text>> {
         let request = self.request(&handle)?;
-        let (Some(dialect), Some(body)) = (request.dialect, request.body.borrowed()) else {
+        let (Some(dialect), Some(body)) = (request.dialect, request.body.root()) else {
             return Ok(Vec::new());
         };
         let shown = |t: dialect::Text| Text {
-            role: t.role.to_owned(),
+            role: t.role.into_owned(),
             pointer: t.pointer,
-            content: t.content.to_owned(),
+            content: t.content.into_owned(),
         };
-        Ok(dialect.texts(&body).into_iter().map(shown).collect())
+        Ok(dialect.texts(body).into_iter().map(shown).collect())
     }
 
     fn get(&mut self, handle: Resource<Request>, pointer: String) -> Fallible<Option<String>> {

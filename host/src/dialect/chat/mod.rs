@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::request::choice_count;
 use super::{Dialect, ErrorView, Hub, InvalidRequest, Settings, StreamRenderer, Text, Watch};
 use crate::event::{Failure, ModelEvent};
+use crate::json::Node;
 
 /// The dialect "openai.chat".
 #[derive(Debug)]
@@ -43,7 +44,7 @@ impl Dialect for Chat {
         name.starts_with("openai-") && !billing
     }
 
-    fn texts<'a>(&self, body: &'a serde_json_borrow::Value<'a>) -> Vec<Text<'a>> {
+    fn texts<'a>(&self, body: Node<'a>) -> Vec<Text<'a>> {
         request::texts(body)
     }
 

@@ -22,6 +22,7 @@ use super::{
     Watch,
 };
 use crate::event::{Failure, ModelEvent};
+use crate::json::Node;
 
 /// The dialect "anthropic.messages". An answer in it has one choice; further
 /// ones are left out.
@@ -50,7 +51,7 @@ impl Dialect for Messages {
         matches!(name, "anthropic-version" | "anthropic-beta")
     }
 
-    fn texts<'a>(&self, body: &'a serde_json_borrow::Value<'a>) -> Vec<Text<'a>> {
+    fn texts<'a>(&self, body: Node<'a>) -> Vec<Text<'a>> {
         request::texts(body)
     }
 

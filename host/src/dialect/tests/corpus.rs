@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::by_name;
+use crate::json::Json;
 
 /// The recordings of one endpoint; none, said aloud, without the corpus.
 fn recordings(provider: &str, endpoint: &str) -> Vec<(PathBuf, Value)> {
@@ -61,11 +62,10 @@ fn pointers_to_texts_of_recorded_requests_name_them() {
     let of_messages = [("anthropic.messages", "anthropic", "messages")];
     for (dialect, provider, endpoint) in chat.into_iter().chain(of_messages) {
         for (path, body) in recordings(provider, endpoint) {
-            let json = body.to_string();
-            let borrowed = serde_json::from_str(&json).unwrap();
-            for text in by_name(dialect).unwrap().texts(&borrowed) {
+            let json = Json::new(body.to_string().into());
+            for text in by_name(dialect).unwrap().texts(json.root().unwrap()) {
                 let named = body.pointer(&text.pointer).and_then(Value::as_str);
-                assert_eq!(named, Some(text.content), "{}", path.display());
+                assert_eq!(named, Some(&*text.content), "{}", path.display());
             }
         }
     }

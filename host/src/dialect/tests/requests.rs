@@ -3,16 +3,16 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::json::Json;
 
 /// Checks that these texts are found in a body, in this order: role, pointer,
 /// content.
 fn assert_texts(dialect: &str, body: &Value, expected: &[(&str, &str, &str)]) {
-    let json = body.to_string();
-    let borrowed = serde_json::from_str(&json).unwrap();
-    let texts = by_name(dialect).unwrap().texts(&borrowed);
+    let json = Json::new(body.to_string().into());
+    let texts = by_name(dialect).unwrap().texts(json.root().unwrap());
     let found: Vec<_> = texts
         .iter()
-        .map(|t| (t.role, &*t.pointer, t.content))
+        .map(|t| (&*t.role, &*t.pointer, &*t.content))
         .collect();
     assert_eq!(found, expected);
     for text in &texts {

@@ -1,0 +1,111 @@
+//! A value of a body, and the way from it to those that are in it.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use super::spans::{Kind, Scanned, Span};
+use super::string::unescaped;
+
+/// See the module.
+#[derive(Debug, Clone, Copy)]
+pub struct Node<'j> {
+    text: &'j str,
+    /// Its own, and those of all that is in it.
+    spans: &'j [Span],
+}
+
+impl<'j> Node<'j> {
+    /// The outermost value of a body.
+    pub(super) fn root(scanned: &'j Scanned) -> Self {
+        Self {
+            text: &scanned.text,
+            spans: &scanned.spans,
+        }
+    }
+
+    /// Where in the body it stands.
+    pub fn range(self) -> Range<usize> {
+        self.spans.first().map(Span::range).unwrap_or_default()
+    }
+
+    /// The value as it was written.
+    pub fn json(self) -> &'j str {
+        &self.text[self.range()]
+    }
+
+    pub fn kind(self) -> Kind {
+        self.spans.first().map_or(Kind::Other, |span| span.kind)
+    }
+
+    pub fn is_object(self) -> bool {
+        self.kind() == Kind::Object
+    }
+
+    /// What it says, if it is a string. Copied only if there are escapes.
+    pub fn string(self) -> Option<Cow<'j, str>> {
+        let range = self.range();
+        let inner = || self.text.get(range.start + 1..range.end - 1);
+        match self.kind() {
+            Kind::Plain => Some(Cow::Borrowed(inner()?)),
+            Kind::Escaped => Some(Cow::Owned(unescaped(inner()?))),
+            _ => None,
+        }
+    }
+
+    /// The elements of an array; none of what is not one.
+    pub fn elements(self) -> impl Iterator<Item = Node<'j>> {
+        let is_array = self.kind() == Kind::Array;
+        self.children().filter(move |_| is_array)
+    }
+
+    /// The members of an object, with their keys; none of what is not one.
+    pub fn members(self) -> impl Iterator<Item = (Cow<'j, str>, Node<'j>)> {
+        let is_object = self.is_object();
+        let mut children = self.children().filter(move |_| is_object);
+        std::iter::from_fn(move || {
+            let key = children.next()?.string()?;
+            Some((key, children.next()?))
+        })
+    }
+
+    /// The member of an object that has this key. Of one that stands more than
+    /// once the last counts, as most readers have it.
+    pub fn get(self, key: &str) -> Option<Node<'j>> {
+        let named = self.members().filter(|(name, _)| name == key);
+        named.last().map(|(_, value)| value)
+    }
+
+    /// Where a step of a pointer leads; array indices have no leading zeros
+    /// (RFC 6901, section 4).
+    pub fn step(self, step: &str) -> Option<Node<'j>> {
+        if self.is_object() {
+            return self.get(step);
+        }
+        let canonical = step == "0" || !step.starts_with(['0', '+']);
+        let index = step.parse().ok().filter(|_| canonical)?;
+        self.elements().nth(index)
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.spans.len() < 2
+    }
+
+    /// The last value in it.
+    pub fn last(self) -> Option<Node<'j>> {
+        self.children().last()
+    }
+
+    /// What is in it, keys and all.
+    fn children(self) -> impl Iterator<Item = Node<'j>> {
+        let mut rest = self.spans.get(1..).unwrap_or_default();
+        std::iter::from_fn(move || {
+            let size = rest.first()?.size as usize;
+            let (spans, others) = rest.split_at_checked(size)?;
+            rest = others;
+            Some(Node {
+                text: self.text,
+                spans,
+            })
+        })
+    }
+}
