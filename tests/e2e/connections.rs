@@ -71,6 +71,29 @@ async fn silent_connections_give_their_places_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn either_version_may_begin_letter_by_letter() {
+    let palisade = Palisade::start(ECHO).await;
+    let post = b"POST /healthz HTTP/1.1\r\nhost: a\r\n\r\n".to_vec();
+    let put = b"PUT /healthz HTTP/1.1\r\nhost: a\r\n\r\n".to_vec();
+    // The answer in HTTP/2 begins with a frame of type 4, SETTINGS.
+    for (begun, at, expected) in [
+        (post, 0, &b"HTTP/1.1 "[..]),
+        (put, 0, b"HTTP/1.1 "),
+        ([PREFACE, SETTINGS].concat(), 3, b"\x04"),
+    ] {
+        let mut stream = connect(&palisade.url).await;
+        stream.set_nodelay(true).unwrap();
+        for byte in begun {
+            stream.write_all(&[byte]).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        let mut answer = [0; 9];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer[at..at + expected.len()], expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn others_are_served_beside_silent_connections() {
     let manifest = format!("[server]\nrequest-timeout = \"2s\"\n{ECHO}");
     let palisade = Palisade::start(&manifest).await;

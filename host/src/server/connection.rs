@@ -40,6 +40,9 @@ const PING_TIMEOUT: Duration = Duration::from_secs(60);
 /// may take to write what is left and to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(10);
 
+/// What a client says first that speaks HTTP/2 (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 /// What every connection of a worker needs.
 #[derive(Clone)]
 pub(super) struct Serving {
@@ -60,6 +63,15 @@ pub(super) async fn serve(serving: Serving, stream: TcpStream) {
     // A token must not wait for the next one to fill a segment.
     let _ = stream.set_nodelay(true);
     let wait = gateway.generation().server.request_timeout;
+    let begun = Instant::now();
+    let builder = tokio::select! {
+        is_http1 = is_http1(&stream) => builder(wait, is_http1),
+        _ = stopped.wait_for(|stopped| *stopped) => return,
+        () = tokio::time::sleep(wait) => {
+            tracing::debug!("a connection without a request was closed");
+            return;
+        }
+    };
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_STALL));
 
@@ -75,13 +87,12 @@ pub(super) async fn serve(serving: Serving, stream: TcpStream) {
             Ok::<_, Infallible>(response.map(|body| Watched { body, exchange }))
         })
     });
-    let builder = builder(wait);
     let mut connection =
         std::pin::pin!(builder.serve_connection(TokioIo::new(Box::pin(stream)), service));
     tokio::select! {
         ended = &mut connection => return end(ended),
         _ = stopped.wait_for(|stopped| *stopped) => {}
-        () = exchanges.idle(wait) => {
+        () = exchanges.idle(begun, wait) => {
             // Nothing was ever asked, so there is nothing to finish.
             if exchanges.begun() == 0 {
                 tracing::debug!("a connection without a request was closed");
@@ -92,11 +103,26 @@ pub(super) async fn serve(serving: Serving, stream: TcpStream) {
     connection.as_mut().graceful_shutdown();
     tokio::select! {
         ended = &mut connection => end(ended),
-        () = exchanges.idle(GOODBYE) => tracing::debug!("a connection did not end in time"),
+        () = exchanges.idle(Instant::now(), GOODBYE) => tracing::debug!("a connection did not end in time"),
     }
 }
 
-fn builder(wait: Duration) -> auto::Builder<TokioExecutor> {
+/// Whether a client's first bytes, which it may take its time for, are no
+/// beginning of HTTP/2's preface. They stay where they are.
+///
+/// hyper finds out too, but reads the preface's length by itself for that, and
+/// what it reads after so short a piece takes twice the room as long as the
+/// connection is there: eight kilobytes.
+async fn is_http1(stream: &TcpStream) -> bool {
+    let mut first = [0; PREFACE.len()];
+    match stream.peek(&mut first).await {
+        Ok(length) => length == 0 || !PREFACE.starts_with(&first[..length]),
+        // Whoever reads meets the error again.
+        Err(_) => true,
+    }
+}
+
+fn builder(wait: Duration, is_http1: bool) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -107,6 +133,9 @@ fn builder(wait: Duration) -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
+    if is_http1 {
+        builder = builder.http1_only();
+    }
     builder
 }
 
@@ -144,9 +173,9 @@ impl Exchanges {
         self.counts().begun
     }
 
-    /// Ready when no exchange has been under way for so long.
-    async fn idle(&self, limit: Duration) {
-        let from = Instant::now();
+    /// Ready when no exchange has been under way for so long, all of it after
+    /// `from`.
+    async fn idle(&self, from: Instant, limit: Duration) {
         loop {
             let over = {
                 let counts = self.counts();
