@@ -1,6 +1,8 @@
 //! The chain: which plugin sees the request, in which order, and what its
 //! decision or its failure means.
 
+use std::future::Future;
+
 use bytes::Bytes;
 
 use super::{Pinned, direct};
@@ -13,7 +15,7 @@ use crate::message::{Exchange, Request};
 use crate::plugin::{Action, CallError, Instance, OnFailure, Stage, UpstreamRequest, Verdict};
 use crate::record::Recorder;
 use crate::timing::{Timing, UPSTREAM};
-use crate::upstream::{Client, Outgoing};
+use crate::upstream::{Client, Incoming, Outgoing};
 
 /// A message on its way through the chain.
 struct Chain<'r> {
@@ -25,6 +27,9 @@ struct Chain<'r> {
     /// The instances of filters that will see the answer too, in the order of
     /// the route's filters.
     held: Vec<Option<Instance>>,
+    /// Instances that have done their part. Taking one down takes as long as a
+    /// call, so it is done while the upstream is at work.
+    spent: Vec<Instance>,
 }
 
 /// What the chain decided.
@@ -53,6 +58,7 @@ pub(super) async fn run(
         request,
         recorder,
         held,
+        spent: Vec::new(),
     };
     chain.guarded()?;
     let decided = chain.decide().await;
@@ -139,21 +145,52 @@ impl Chain<'_> {
     }
 
     async fn check(&mut self, index: usize, member: &Member) -> Result<Verdict, CallError> {
-        let mut instance = Instance::start(&member.plugin).await?;
+        let mut instance = self.start(member).await?;
         let verdict = instance
             .check(&mut self.exchange, &mut self.request)
             .await?;
         if member.plugin.serves(Stage::EventFilter) {
             self.held[index] = Some(instance);
+        } else {
+            self.spent.push(instance);
         }
         Ok(verdict)
     }
 
     async fn rewrite(&mut self, member: &Member) -> Result<(), CallError> {
-        let mut instance = Instance::start(&member.plugin).await?;
+        let mut instance = self.start(member).await?;
         instance
             .rewrite(&mut self.exchange, &mut self.request)
-            .await
+            .await?;
+        self.spent.push(instance);
+        Ok(())
+    }
+
+    /// Starts an instance. One that may wait for others must not keep those
+    /// that are spent from whoever else wants one.
+    async fn start(&mut self, member: &Member) -> Result<Instance, CallError> {
+        if member.plugin.may_wait() {
+            self.spent.clear();
+        }
+        Instance::start(&member.plugin).await
+    }
+
+    /// Waits for the upstream, and takes down what is spent as soon as the
+    /// request is on its way.
+    async fn answer_of(
+        &mut self,
+        sending: impl Future<Output = Result<Incoming, Failure>>,
+    ) -> Result<Incoming, Failure> {
+        let spent = std::mem::take(&mut self.spent);
+        let taking_down = async {
+            if !spent.is_empty() {
+                // Whoever writes to the connection has its turn first.
+                tokio::task::yield_now().await;
+            }
+            drop(spent);
+        };
+        let both = futures_util::future::join(sending, taking_down);
+        self.timing.measure(UPSTREAM, both).await.0
     }
 
     async fn encode(&mut self) -> Result<Decision, Failure> {
@@ -166,14 +203,15 @@ impl Chain<'_> {
             on_failure: OnFailure::Reject,
         };
         self.translate(&member)?;
+        let timing = self.timing.clone();
         let encoded = async {
-            let mut instance = Instance::start(&member.plugin).await?;
+            let mut instance = self.start(&member).await?;
             let action = instance
                 .encode(&mut self.exchange, &mut self.request)
                 .await?;
             Ok((instance, action))
         };
-        let timed = self.timing.measure(&member.plugin.name, encoded);
+        let timed = timing.measure(&member.plugin.name, encoded);
         let (instance, action) = timed
             .await
             .map_err(|error: CallError| Failure::plugin(&member.plugin.name, "provider", &error))?;
@@ -289,18 +327,24 @@ impl Chain<'_> {
         };
         let outgoing = Outgoing::new(adapter, method, upstream, body)?;
         let sending = outgoing.send(client, self.route.first_byte_timeout);
-        let incoming = self.timing.measure(UPSTREAM, sending).await?;
-
         let Some(spoken) = self.exchange.facts.dialect else {
+            self.spent.push(instance);
+            let incoming = self.answer_of(sending).await?;
             return answer::passed_through(incoming, None, self.origin(true), &self.route).await;
         };
         let same = answered_in.is_some_and(|dialect| dialect == spoken);
-        let origin = self.origin(same);
         let guards = self.guards();
-        if same && (guards.is_empty() || !incoming.status.is_success()) {
+        let mut decoding = Some(instance);
+        if same && guards.is_empty() {
+            self.spent.extend(decoding.take());
+        }
+        let incoming = self.answer_of(sending).await?;
+        let origin = self.origin(same);
+        let decoding = decoding.filter(|_| !same || incoming.status.is_success());
+        let Some(instance) = decoding else {
             let watched = Some((spoken, self.exchange.facts.clone()));
             return answer::passed_through(incoming, watched, origin, &self.route).await;
-        }
+        };
         let head = answer::Kept::of(&incoming, false);
         let (exchange, route) = (&mut self.exchange, &self.route);
         let source = Source::upstream(incoming, instance, framing, exchange, route);
@@ -322,7 +366,7 @@ impl Chain<'_> {
     }
 
     /// Sends a request to the upstream that the route names itself.
-    async fn pass(self, client: &Client) -> Result<Ready, Failure> {
+    async fn pass(mut self, client: &Client) -> Result<Ready, Failure> {
         let Provider::Direct(upstream) = &self.route.provider else {
             return Err(Failure::new(Kind::Internal, "the route has no upstream"));
         };
@@ -333,7 +377,7 @@ impl Chain<'_> {
         let body = self.request.body.bytes().clone().into();
         let outgoing = direct::outgoing(upstream, target, headers, body)?;
         let sending = outgoing.send(client, self.route.first_byte_timeout);
-        let incoming = self.timing.measure(UPSTREAM, sending).await?;
+        let incoming = self.answer_of(sending).await?;
         let facts = &self.exchange.facts;
         let watched = facts.dialect.map(|dialect| (dialect, facts.clone()));
         answer::passed_through(incoming, watched, self.origin(true), &self.route).await

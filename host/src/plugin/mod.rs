@@ -273,6 +273,11 @@ impl Plugin {
         grants.filter(move |grant| !asked.contains(&grant.capability()))
     }
 
+    /// Whether its calls may wait for something other than the processor.
+    pub fn may_wait(&self) -> bool {
+        !self.terms.given.grants().is_empty()
+    }
+
     /// Lets go of the instances that wait.
     pub fn rest(&self) {
         self.pool.empty();
