@@ -59,8 +59,11 @@ pub struct Bench {
 #[derive(Debug, Args)]
 pub struct Program {
     /// This program instead of the one that is built here.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "guided")]
     pub palisade: Option<PathBuf>,
+    /// The profile-guided build, which `pgo` makes.
+    #[arg(long)]
+    pub guided: bool,
 }
 
 /// What else there is.
@@ -70,6 +73,9 @@ pub enum Command {
     Streams(Streams),
     /// A plugin that is saved again and again under load.
     Reload(Reload),
+    /// Builds the gateway guided by a profile of itself under load, which takes
+    /// two builds, and says where it is.
+    Pgo,
     /// Counts the instructions of the host's parts, and compares them with
     /// tests/bench/instructions.toml.
     Instructions(Instructions),

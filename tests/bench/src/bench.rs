@@ -10,6 +10,7 @@ use anyhow::{Context as _, ensure};
 
 use crate::arguments::{self, Program};
 use crate::peers;
+use crate::pgo;
 use crate::process::Process;
 use crate::report::{Machine, Report, Row, Sample, Scaling};
 use crate::rounds::{self, Samples};
@@ -81,7 +82,8 @@ pub fn run(wanted: &arguments::Bench) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn measure(wanted: &arguments::Bench) -> anyhow::Result<Report> {
+/// Measures what is wanted.
+pub fn measure(wanted: &arguments::Bench) -> anyhow::Result<Report> {
     let (upstream, address) = upstream(Duration::ZERO)?;
     let workshop = workshop(&wanted.program, address)?;
     let (cases, rounds, seconds) = plan(wanted);
@@ -229,6 +231,7 @@ pub fn workshop(program: &Program, upstream: SocketAddr) -> anyhow::Result<Works
         Some(palisade) => palisade
             .canonicalize()
             .with_context(|| palisade.display().to_string())?,
+        None if program.guided => pgo::built(&places)?,
         None => {
             cargo(&places, &["build", "--release", "--package", "palisade"])?;
             places.target.join("release/palisade")
@@ -239,6 +242,7 @@ pub fn workshop(program: &Program, upstream: SocketAddr) -> anyhow::Result<Works
         peers: places.peers(),
         upstream,
         palisade,
+        guided: program.guided,
         watcher: guest(&places, "watcher")?,
     })
 }
@@ -257,9 +261,21 @@ pub fn guest(places: &Places, name: &str) -> anyhow::Result<PathBuf> {
 
 /// Runs cargo in the repository.
 pub fn cargo(places: &Places, arguments: &[&str]) -> anyhow::Result<()> {
+    succeed(cargo_in(places).args(arguments))
+}
+
+/// Cargo, to be run in the repository.
+pub fn cargo_in(places: &Places) -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    let status = cargo.args(arguments).current_dir(&places.root).status();
-    let built = status.context("cargo cannot be run")?.success();
-    ensure!(built, "cargo {} failed", arguments.join(" "));
+    cargo.current_dir(&places.root);
+    cargo
+}
+
+/// Runs a command to its end.
+pub fn succeed(command: &mut Command) -> anyhow::Result<()> {
+    let status = command.status();
+    let status =
+        status.with_context(|| format!("{} cannot be run", command.get_program().display()))?;
+    ensure!(status.success(), "{command:?} failed");
     Ok(())
 }

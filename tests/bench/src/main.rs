@@ -6,6 +6,7 @@
 //! cargo run --release -p bench -- --quick           # one round of what says most
 //! cargo run --release -p bench -- streams           # 10,000 slow streams at a time
 //! cargo run --release -p bench -- reload            # saving plugins under load
+//! cargo run --release -p bench -- pgo               # a profile-guided build
 //! cargo run -p bench -- instructions                # parts, by instructions
 //! ```
 //!
@@ -25,6 +26,7 @@ mod instructions;
 mod load;
 mod mock;
 mod peers;
+mod pgo;
 mod process;
 mod proxy;
 mod reload;
@@ -55,6 +57,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         None => bench::run(&arguments.bench)?,
         Some(Command::Streams(wanted)) => streams::run(&wanted)?,
         Some(Command::Reload(wanted)) => reload::run(&wanted)?,
+        Some(Command::Pgo) => pgo::run()?,
         Some(Command::Instructions(wanted)) => instructions::run(&wanted)?,
         Some(Command::Mock { listen, interval }) => {
             process::raise_limit()?;

@@ -36,6 +36,8 @@ pub struct Workshop {
     pub upstream: SocketAddr,
     /// The `palisade` program.
     pub palisade: PathBuf,
+    /// Whether its build was guided by a profile.
+    pub guided: bool,
     /// The component of the filter of answers.
     pub watcher: PathBuf,
 }

@@ -222,10 +222,14 @@ fn with_server(
         .with_context(|| workshop.watcher.display().to_string())?;
     let config = file.display().to_string();
     let launch = Launch::new(&workshop.palisade, &["--config", &config], &place);
+    let mut built = version(&workshop.palisade, "--version");
+    if workshop.guided {
+        built += ", profile-guided";
+    }
     Ok(Subject {
         name: name.to_owned(),
         what: what.to_owned(),
-        version: version(&workshop.palisade, "--version"),
+        version: built,
         target: chat(address),
         launch: Some(launch),
         starts_quickly: true,
