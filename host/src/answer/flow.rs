@@ -72,7 +72,7 @@ impl Source {
 
     /// Makes a decoder for an upstream's answer.
     pub async fn upstream(
-        incoming: Incoming,
+        mut incoming: Incoming,
         mut instance: Instance,
         framing: Framing,
         exchange: &mut Exchange,
@@ -92,7 +92,7 @@ impl Source {
         };
         let head = ResponseHead {
             status: incoming.status,
-            headers: Arc::new(incoming.headers.clone()),
+            headers: Arc::new(std::mem::take(&mut incoming.headers)),
             streamed,
         };
         let decoder = instance.decoder(exchange, &head).await;

@@ -10,7 +10,6 @@ use bytes::{Bytes, BytesMut};
 use http::{StatusCode, header};
 
 use super::flow::LINGER;
-use super::reply::Kept;
 use super::{Content, Origin, Piece, Pieces, Ready, Settled, in_band};
 use crate::dialect::{Dialect, Settings, Watch};
 use crate::exchange::Pinned;
@@ -28,7 +27,9 @@ pub async fn passed_through(
     route: &Pinned,
 ) -> Result<Ready, Failure> {
     let status = incoming.status;
-    let mut headers = Kept::of(&incoming, true).into_headers();
+    // Taken along, since what they stand in is as large as what is read at a
+    // time, and would be kept for as long as the answer takes.
+    let mut headers = std::mem::take(&mut incoming.headers);
     let (limit, frame) = (route.server().max_response_body, route.server().max_frame);
     let content_type = headers
         .get(header::CONTENT_TYPE)

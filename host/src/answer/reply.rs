@@ -42,12 +42,12 @@ const DROPPED: HeaderName = HeaderName::from_static("palisade-dropped");
 pub struct Kept(HeaderMap);
 
 impl Kept {
-    /// Everything, if the body is passed on; of one that is written anew, what
-    /// speaks of limits, of retrying and of the upstream's own request.
-    pub fn of(incoming: &Incoming, all: bool) -> Self {
+    /// Of a body that is written anew: what speaks of limits, of retrying and
+    /// of the upstream's own request.
+    pub fn of(incoming: &Incoming) -> Self {
         let stays = |name: &HeaderName| {
             let name = name.as_str();
-            all || name == RETRY_AFTER
+            name == RETRY_AFTER
                 || name.contains("ratelimit")
                 || name.ends_with("request-id")
                 || name.ends_with("processing-ms")

@@ -345,7 +345,7 @@ impl Chain<'_> {
             let watched = Some((spoken, self.exchange.facts.clone()));
             return answer::passed_through(incoming, watched, origin, &self.route).await;
         };
-        let head = answer::Kept::of(&incoming, false);
+        let head = answer::Kept::of(&incoming);
         let (exchange, route) = (&mut self.exchange, &self.route);
         let source = Source::upstream(incoming, instance, framing, exchange, route);
         let source = self.timing.measure(route.provider.name(), source).await?;
