@@ -415,3 +415,25 @@ async fn a_replaced_generation_keeps_no_idle_instance() {
         );
     }
 }
+
+/// What has done its part and waits to be taken down has a place that others
+/// may want: where there are few, it does not wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_at_a_time_is_enough_for_a_chain() {
+    let manifest = r#"
+        [server]
+        max-instances = 2
+        [plugins.one]
+        source = "builtin:security-filter"
+        [plugins.two]
+        source = "builtin:security-filter"
+        [plugins.echo]
+        source = "builtin:provider-echo"
+        [[routes]]
+        name = "all"
+        filters = ["one", "two"]
+        provider = "echo"
+        "#;
+    let palisade = Palisade::start(manifest).await;
+    assert_eq!(statuses(&palisade, 5).await, [200; 5]);
+}

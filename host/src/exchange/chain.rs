@@ -12,7 +12,9 @@ use crate::event::ModelEvent;
 use crate::failure::{Failure, Kind};
 use crate::generation::{Member, Provider};
 use crate::message::{Exchange, Request};
-use crate::plugin::{Action, CallError, Instance, OnFailure, Stage, UpstreamRequest, Verdict};
+use crate::plugin::{
+    Action, CallError, Instance, OnFailure, Spent, Stage, UpstreamRequest, Verdict,
+};
 use crate::record::Recorder;
 use crate::timing::{Timing, UPSTREAM};
 use crate::upstream::{Client, Incoming, Outgoing};
@@ -29,7 +31,7 @@ struct Chain<'r> {
     held: Vec<Option<Instance>>,
     /// Instances that have done their part. Taking one down takes as long as a
     /// call, so it is done while the upstream is at work.
-    spent: Vec<Instance>,
+    spent: Vec<Spent>,
 }
 
 /// What the chain decided.
@@ -145,34 +147,25 @@ impl Chain<'_> {
     }
 
     async fn check(&mut self, index: usize, member: &Member) -> Result<Verdict, CallError> {
-        let mut instance = self.start(member).await?;
+        let mut instance = Instance::start(&member.plugin).await?;
         let verdict = instance
             .check(&mut self.exchange, &mut self.request)
             .await?;
         if member.plugin.serves(Stage::EventFilter) {
             self.held[index] = Some(instance);
         } else {
-            self.spent.push(instance);
+            self.spent.extend(instance.spent());
         }
         Ok(verdict)
     }
 
     async fn rewrite(&mut self, member: &Member) -> Result<(), CallError> {
-        let mut instance = self.start(member).await?;
+        let mut instance = Instance::start(&member.plugin).await?;
         instance
             .rewrite(&mut self.exchange, &mut self.request)
             .await?;
-        self.spent.push(instance);
+        self.spent.extend(instance.spent());
         Ok(())
-    }
-
-    /// Starts an instance. One that may wait for others must not keep those
-    /// that are spent from whoever else wants one.
-    async fn start(&mut self, member: &Member) -> Result<Instance, CallError> {
-        if member.plugin.may_wait() {
-            self.spent.clear();
-        }
-        Instance::start(&member.plugin).await
     }
 
     /// Waits for the upstream, and takes down what is spent as soon as the
@@ -203,15 +196,14 @@ impl Chain<'_> {
             on_failure: OnFailure::Reject,
         };
         self.translate(&member)?;
-        let timing = self.timing.clone();
         let encoded = async {
-            let mut instance = self.start(&member).await?;
+            let mut instance = Instance::start(&member.plugin).await?;
             let action = instance
                 .encode(&mut self.exchange, &mut self.request)
                 .await?;
             Ok((instance, action))
         };
-        let timed = timing.measure(&member.plugin.name, encoded);
+        let timed = self.timing.measure(&member.plugin.name, encoded);
         let (instance, action) = timed
             .await
             .map_err(|error: CallError| Failure::plugin(&member.plugin.name, "provider", &error))?;
@@ -328,7 +320,7 @@ impl Chain<'_> {
         let outgoing = Outgoing::new(adapter, method, upstream, body)?;
         let sending = outgoing.send(client, self.route.first_byte_timeout);
         let Some(spoken) = self.exchange.facts.dialect else {
-            self.spent.push(instance);
+            self.spent.extend(instance.spent());
             let incoming = self.answer_of(sending).await?;
             return answer::passed_through(incoming, None, self.origin(true), &self.route).await;
         };
@@ -336,7 +328,7 @@ impl Chain<'_> {
         let guards = self.guards();
         let mut decoding = Some(instance);
         if same && guards.is_empty() {
-            self.spent.extend(decoding.take());
+            self.spent.extend(decoding.take().and_then(Instance::spent));
         }
         let incoming = self.answer_of(sending).await?;
         let origin = self.origin(same);

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, WasmBacktrace};
 
@@ -151,6 +152,27 @@ impl Instance {
         let error = CallError::Protocol(rule);
         self.plugin.health.failed(name, &error);
         error
+    }
+}
+
+/// An instance that has done its part, until it is taken down.
+pub struct Spent {
+    #[expect(dead_code, reason = "held for its drop")]
+    instance: Instance,
+    #[expect(dead_code, reason = "held for its drop")]
+    place: OwnedSemaphorePermit,
+}
+
+impl Instance {
+    /// Lets it wait to be taken down, which takes as long as a call. If many
+    /// wait already it is gone at once: each has a place that another exchange
+    /// may want.
+    pub fn spent(self) -> Option<Spent> {
+        let place = self.plugin.places.spent.clone().try_acquire_owned().ok()?;
+        Some(Spent {
+            instance: self,
+            place,
+        })
     }
 }
 

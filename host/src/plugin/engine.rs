@@ -33,13 +33,24 @@ pub struct Engines {
     pub(super) serving: Engine,
     /// Runs components once, for a snapshot: quick to compile for, slow to run.
     pub(super) rehearsing: Engine,
-    /// Places for instances that are kept for the length of an answer. Streams
-    /// may be long, and must not starve calls that are short.
+    pub(super) places: Places,
+}
+
+/// Places of the pool that are not for calls. Calls are short, and whoever
+/// wants to make one must find a place.
+#[derive(Debug, Clone)]
+pub(super) struct Places {
+    /// For instances that are kept for the length of an answer.
     pub(super) kept: Arc<Semaphore>,
+    /// For instances that have done their part and wait to be taken down.
+    pub(super) spent: Arc<Semaphore>,
 }
 
 /// The part of all instances that may be kept for answers.
 const KEPT: (u32, u32) = (3, 4);
+
+/// One in so many may be spent.
+const SPENT: u32 = 8;
 
 impl Engines {
     /// Makes the engines, with room for `instances` plugin instances at a
@@ -54,7 +65,10 @@ impl Engines {
         let engines = Self {
             serving: serving(instances)?,
             rehearsing: rehearsing()?,
-            kept: Arc::new(Semaphore::new(kept as usize)),
+            places: Places {
+                kept: Arc::new(Semaphore::new(kept as usize)),
+                spent: Arc::new(Semaphore::new((instances / SPENT) as usize)),
+            },
         };
         engines.start_ticking()?;
         Ok(engines)

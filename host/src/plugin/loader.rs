@@ -226,8 +226,8 @@ impl Loading<'_> {
             })?;
         let terms = Arc::new(self.terms.rehearsal());
         let digest = self.source.digest.clone();
-        let kept = self.loader.engines.kept.clone();
-        let stand_in = Plugin::new(instrumented, digest, terms, kept);
+        let places = self.loader.engines.places.clone();
+        let stand_in = Plugin::new(instrumented, digest, terms, places);
         let stand_in = match stand_in.described().await {
             Err(LoadError::Start(error)) => return Err(SnapshotError::Start(error).into()),
             described => described?,
@@ -257,8 +257,8 @@ impl Loading<'_> {
         prepared: Prepared,
     ) -> Result<(Arc<Plugin>, rehearse::Outcomes), LoadError> {
         let digest = self.source.digest.clone();
-        let kept = self.loader.engines.kept.clone();
-        let plugin = Plugin::new(code, digest, self.terms.clone(), kept);
+        let places = self.loader.engines.places.clone();
+        let plugin = Plugin::new(code, digest, self.terms.clone(), places);
         plugin.tried(prepared, &self.source.fixtures).await
     }
 

@@ -35,12 +35,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
-
 pub use cache::Cache;
-pub use call::{CallError, Instance};
+pub use call::{CallError, Instance, Spent};
 use code::Code;
 pub use engine::Engines;
+use engine::Places;
 pub use fixtures::{Fixture, NotKept, parse as parse_fixtures};
 pub use grants::http::MAX_REQUESTS;
 pub use grants::key_value::{Opened, Seen};
@@ -155,8 +154,7 @@ pub struct Plugin {
     code: Code,
     health: Health,
     pool: Pool,
-    /// Places for instances that are kept for the length of an answer.
-    places: Arc<Semaphore>,
+    places: Places,
     /// Whether it only rehearses: then nothing that it does has an effect.
     rehearses: bool,
     prepared: Prepared,
@@ -176,7 +174,7 @@ impl fmt::Debug for Plugin {
 
 impl Plugin {
     /// Makes a plugin that may rehearse; [`Plugin::tried`] lets it serve.
-    fn new(code: Code, digest: String, terms: Arc<Terms>, places: Arc<Semaphore>) -> Self {
+    fn new(code: Code, digest: String, terms: Arc<Terms>, places: Places) -> Self {
         Self {
             name: terms.name.clone(),
             digest,
@@ -271,11 +269,6 @@ impl Plugin {
             .collect();
         let grants = self.terms.given.grants().iter();
         grants.filter(move |grant| !asked.contains(&grant.capability()))
-    }
-
-    /// Whether its calls may wait for something other than the processor.
-    pub fn may_wait(&self) -> bool {
-        !self.terms.given.grants().is_empty()
     }
 
     /// Lets go of the instances that wait.

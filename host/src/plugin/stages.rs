@@ -115,7 +115,7 @@ impl Instance {
     /// Keeps the instance for the length of an answer, which may be long: so
     /// many may be kept that some are left for calls that are short.
     fn keep(&mut self, owned: ResourceAny) -> Result<(), CallError> {
-        let places = self.plugin.places.clone();
+        let places = self.plugin.places.kept.clone();
         let running = self.running()?;
         running.owned.push(owned);
         if running.kept.is_none() {
