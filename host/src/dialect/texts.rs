@@ -122,6 +122,24 @@ impl<'a> Texts<'a> {
         self.member(object, key, |texts, value| texts.take(role, value));
     }
 
+    /// Looks at content: a string, or strings and parts.
+    pub fn content(
+        &mut self,
+        role: &Role<'a>,
+        value: Node<'a>,
+        part: fn(&mut Self, &Role<'a>, Node<'a>),
+    ) {
+        self.take(role, value);
+        self.each(value, |texts, element| {
+            let look = if element.is_object() {
+                part
+            } else {
+                Self::take
+            };
+            look(texts, role, element);
+        });
+    }
+
     /// Takes every string at and below the value here.
     pub fn take_all(&mut self, role: &Role<'a>, value: Node<'a>) {
         match value.kind() {

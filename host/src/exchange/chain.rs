@@ -319,13 +319,10 @@ impl Chain<'_> {
         };
         let outgoing = Outgoing::new(adapter, method, upstream, body)?;
         let sending = outgoing.send(client, self.route.first_byte_timeout);
-        let Some(spoken) = self.exchange.facts.dialect else {
-            self.spent.extend(instance.spent());
-            let incoming = self.answer_of(sending).await?;
-            return answer::passed_through(incoming, None, self.origin(true), &self.route).await;
-        };
-        let same = answered_in.is_some_and(|dialect| dialect == spoken);
+        let spoken = self.exchange.facts.dialect;
+        let same = spoken.is_none_or(|spoken| answered_in.is_some_and(|dialect| dialect == spoken));
         let guards = self.guards();
+        // Whoever will not decode has done its part.
         let mut decoding = Some(instance);
         if same && guards.is_empty() {
             self.spent.extend(decoding.take().and_then(Instance::spent));
@@ -333,8 +330,8 @@ impl Chain<'_> {
         let incoming = self.answer_of(sending).await?;
         let origin = self.origin(same);
         let decoding = decoding.filter(|_| !same || incoming.status.is_success());
-        let Some(instance) = decoding else {
-            let watched = Some((spoken, self.exchange.facts.clone()));
+        let (Some(spoken), Some(instance)) = (spoken, decoding) else {
+            let watched = spoken.map(|dialect| (dialect, self.exchange.facts.clone()));
             return answer::passed_through(incoming, watched, origin, &self.route).await;
         };
         let head = answer::Kept::of(&incoming);

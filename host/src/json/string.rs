@@ -17,8 +17,9 @@ pub fn unescaped(inner: &str) -> String {
             rest = rest.get(length..).unwrap_or_default();
         }
     }
-    // What stood between characters is no part of one.
-    String::from_utf8(text).unwrap_or_default()
+    // What stood between characters is no part of one. If it were, nothing of
+    // the text may be hidden from whoever reads it.
+    String::from_utf8(text).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
 }
 
 /// Copies what stands before the first backslash; answers the rest. Text has

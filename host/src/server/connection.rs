@@ -103,7 +103,9 @@ pub(super) async fn serve(serving: Serving, stream: TcpStream) {
     connection.as_mut().graceful_shutdown();
     tokio::select! {
         ended = &mut connection => end(ended),
-        () = exchanges.idle(Instant::now(), GOODBYE) => tracing::debug!("a connection did not end in time"),
+        () = exchanges.idle(Instant::now(), GOODBYE) => {
+            tracing::debug!("a connection did not end in time");
+        }
     }
 }
 

@@ -76,14 +76,7 @@ fn role(message: Node<'_>) -> Role<'_> {
 
 /// Content: a string, or parts.
 fn content<'a>(texts: &mut Texts<'a>, role: &Role<'a>, value: Node<'a>) {
-    texts.take(role, value);
-    texts.each(value, |texts, part| {
-        if part.is_object() {
-            content_part(texts, role, part);
-        } else {
-            texts.take(role, part);
-        }
-    });
+    texts.content(role, value, content_part);
 }
 
 fn content_part<'a>(texts: &mut Texts<'a>, role: &Role<'a>, part: Node<'a>) {

@@ -54,14 +54,7 @@ fn message<'a>(texts: &mut Texts<'a>, message: Node<'a>) {
 
 /// Content: a string, or blocks.
 fn content<'a>(texts: &mut Texts<'a>, role: &Role<'a>, value: Node<'a>) {
-    texts.take(role, value);
-    texts.each(value, |texts, block| {
-        if block.is_object() {
-            content_block(texts, role, block);
-        } else {
-            texts.take(role, block);
-        }
-    });
+    texts.content(role, value, content_block);
 }
 
 fn content_block<'a>(texts: &mut Texts<'a>, role: &Role<'a>, block: Node<'a>) {
