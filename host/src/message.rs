@@ -115,6 +115,14 @@ impl Request {
         Some((self.dialect?, Some(settings).filter(|s| s.is_object())?))
     }
 
+    /// The texts that a model will read; none if the host cannot tell them.
+    pub fn texts(&self) -> Vec<dialect::Text<'_>> {
+        match (self.dialect, self.body.root()) {
+            (Some(dialect), Some(body)) => dialect.texts(body),
+            _ => Vec::new(),
+        }
+    }
+
     pub fn set_body(&mut self, body: Bytes) {
         self.body = Json::new(body);
     }

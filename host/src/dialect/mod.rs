@@ -35,7 +35,7 @@ use crate::json::Node;
 pub use answer::{Settings, StreamRenderer};
 pub use error::{ErrorView, SECURITY_FILTER_ERROR};
 pub use request::{Hub, InvalidRequest, token_limit};
-pub use texts::Text;
+pub use texts::{Text, joined};
 pub use watch::Watch;
 
 /// Every dialect that the host knows; the first is the hub.

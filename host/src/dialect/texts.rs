@@ -17,7 +17,7 @@ pub const TOOL: Role = Cow::Borrowed("tool");
 pub const TOOL_DEFINITION: Role = Cow::Borrowed("tool-definition");
 
 /// A piece of text in a request that a model will read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Text<'a> {
     /// "system", "user", "assistant", "tool", "tool-definition", or what the
     /// client wrote as a role that no dialect knows.
@@ -25,7 +25,19 @@ pub struct Text<'a> {
     /// An RFC 6901 pointer to a string of the body.
     pub pointer: String,
     /// The string, never empty.
-    pub content: Cow<'a, str>,
+    pub value: Node<'a>,
+}
+
+impl<'a> Text<'a> {
+    /// What it says.
+    pub fn content(&self) -> Cow<'a, str> {
+        self.value.string().unwrap_or_default()
+    }
+}
+
+/// What all of them say, one after another.
+pub fn joined(texts: &[Text<'_>]) -> String {
+    Node::joined(texts.iter().map(|text| text.value))
 }
 
 /// Who says something; of what a client wrote, its own words.
@@ -107,12 +119,11 @@ impl<'a> Texts<'a> {
 
     /// Takes the value here if it is a string that says something.
     pub fn take(&mut self, role: &Role<'a>, value: Node<'a>) {
-        if let Some(content) = value.string().filter(|text| !text.is_empty()) {
-            let pointer = self.pointer.clone();
+        if value.is_text() {
             self.found.push(Text {
                 role: role.clone(),
-                pointer,
-                content,
+                pointer: self.pointer.clone(),
+                value,
             });
         }
     }

@@ -7,6 +7,7 @@
 //! its values are, and whether it says something twice. `Node` is the way from
 //! one value to those in it. It knows no dialect.
 
+mod block;
 mod node;
 #[cfg(test)]
 mod oracle;

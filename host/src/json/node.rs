@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::block::WIDTH as BLOCK;
 use super::spans::{Kind, Scanned, Span};
-use super::string::unescaped;
+use super::string::{push_unescaped, text, unescaped};
 
 /// See the module.
 #[derive(Debug, Clone, Copy)]
@@ -43,13 +44,38 @@ impl<'j> Node<'j> {
 
     /// What it says, if it is a string. Copied only if there are escapes.
     pub fn string(self) -> Option<Cow<'j, str>> {
+        let inner = self.inner()?;
+        Some(match self.kind() {
+            Kind::Escaped => Cow::Owned(unescaped(inner)),
+            _ => Cow::Borrowed(inner),
+        })
+    }
+
+    /// Whether it is a string that says something.
+    pub fn is_text(self) -> bool {
+        self.inner().is_some_and(|inner| !inner.is_empty())
+    }
+
+    /// A string as it was written, without its quotes.
+    fn inner(self) -> Option<&'j str> {
         let range = self.range();
-        let inner = || self.text.get(range.start + 1..range.end - 1);
-        match self.kind() {
-            Kind::Plain => Some(Cow::Borrowed(inner()?)),
-            Kind::Escaped => Some(Cow::Owned(unescaped(inner()?))),
-            _ => None,
+        let is_string = matches!(self.kind(), Kind::Plain | Kind::Escaped);
+        let inner = range.start + 1..range.end.saturating_sub(1);
+        self.text.get(inner).filter(|_| is_string)
+    }
+
+    /// What all these strings say, one after another.
+    pub fn joined(strings: impl Iterator<Item = Node<'j>> + Clone) -> String {
+        let length = strings.clone().map(|string| string.range().len());
+        let mut bytes = Vec::with_capacity(length.sum::<usize>() + BLOCK);
+        for string in strings {
+            let inner = string.inner().unwrap_or_default();
+            match string.kind() {
+                Kind::Escaped => push_unescaped(&mut bytes, inner),
+                _ => bytes.extend_from_slice(inner.as_bytes()),
+            }
         }
+        text(bytes)
     }
 
     /// The elements of an array; none of what is not one.

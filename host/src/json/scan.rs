@@ -11,8 +11,9 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use bytestring::ByteString;
 
+use super::block;
 use super::spans::{Kind, MAX_BYTES, Scanned, Span};
-use super::string::unescaped;
+use super::string::{unescaped, unit};
 use super::{Ambiguity, MAX_MEMBERS, MAX_TOLD};
 
 /// How deep values may be nested: what `serde_json` allows.
@@ -311,20 +312,34 @@ impl<'b> Scan<'b> {
         self.at += 1;
         let mut kind = Kind::Plain;
         loop {
-            self.at += plain(&self.bytes[self.at..]);
-            match self.peek() {
-                Some(b'"') => {
-                    self.at += 1;
-                    return Ok(kind);
+            let start = self.at;
+            let mut odd = match self.bytes[start..].first_chunk() {
+                Some(block) => block::odd(block),
+                None => block::odd(&self.last_block()),
+            };
+            while odd != 0 {
+                self.at = start + odd.trailing_zeros() as usize + 1;
+                match self.bytes.get(self.at - 1) {
+                    Some(b'"') => return Ok(kind),
+                    Some(b'\\') => self.escape()?,
+                    _ => return Err(NotJson),
                 }
-                Some(b'\\') => {
-                    kind = Kind::Escaped;
-                    self.at += 1;
-                    self.escape()?;
-                }
-                _ => return Err(NotJson),
+                kind = Kind::Escaped;
+                let seen = (self.at - start) as u32;
+                odd &= u64::MAX.checked_shl(seen).unwrap_or(0);
             }
+            // An escape may cross the end of the block.
+            self.at = self.at.max(start + block::WIDTH);
         }
+    }
+
+    /// The rest of the bytes, if they do not fill a block, and after them what
+    /// no string may have.
+    fn last_block(&self) -> [u8; block::WIDTH] {
+        let rest = &self.bytes[self.at..];
+        let mut block = [0; block::WIDTH];
+        block[..rest.len()].copy_from_slice(rest);
+        block
     }
 
     /// Steps over what follows a backslash.
@@ -355,13 +370,9 @@ impl<'b> Scan<'b> {
 
     /// Four hexadecimal digits.
     fn unit(&mut self) -> Result<u16, NotJson> {
-        let digits = self.text.get(self.at..self.at + 4).ok_or(NotJson)?;
-        // What is parsed as a number may begin with a plus.
-        if !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(NotJson);
-        }
+        let unit = unit(&self.bytes[self.at..]).ok_or(NotJson)?;
         self.at += 4;
-        u16::from_str_radix(digits, 16).map_err(|_| NotJson)
+        Ok(unit)
     }
 
     fn number(&mut self) -> Result<Kind, NotJson> {
@@ -406,35 +417,4 @@ impl<'b> Scan<'b> {
             Ok(())
         }
     }
-}
-
-/// How many bytes at the beginning are neither a quote nor a backslash nor a
-/// control character. Most of a body is such: the blocks are what a compiler
-/// turns into vector instructions.
-fn plain(bytes: &[u8]) -> usize {
-    let is_odd = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
-    let mut at = 0;
-    while let Some(block) = bytes[at..].first_chunk::<32>() {
-        if block.iter().fold(false, |odd, byte| odd | is_odd(byte)) {
-            break;
-        }
-        at += 32;
-    }
-    // Eight at a time: the lowest byte that is marked is odd, whatever a
-    // borrow marks above it.
-    const ONES: u64 = u64::MAX / 255;
-    const HIGH: u64 = ONES << 7;
-    let below = |word: u64, n: u64| word.wrapping_sub(ONES * n) & !word;
-    while let Some(block) = bytes[at..].first_chunk::<8>() {
-        let word = u64::from_le_bytes(*block);
-        let quote = below(word ^ (ONES * u64::from(b'"')), 1);
-        let backslash = below(word ^ (ONES * u64::from(b'\\')), 1);
-        let odd = (below(word, 0x20) | quote | backslash) & HIGH;
-        if odd != 0 {
-            return at + odd.trailing_zeros() as usize / 8;
-        }
-        at += 8;
-    }
-    let rest = &bytes[at..];
-    at + rest.iter().position(is_odd).unwrap_or(rest.len())
 }

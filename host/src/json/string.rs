@@ -1,60 +1,87 @@
 //! What a string says: its characters, without its escapes.
 
+use super::block::{WIDTH, backslashes};
+
 /// The characters of a string that a scan has stepped over, given without its
 /// quotes.
 pub fn unescaped(inner: &str) -> String {
+    let mut bytes = Vec::new();
+    push_unescaped(&mut bytes, inner);
+    text(bytes)
+}
+
+/// Appends them to the bytes of a text.
+pub fn push_unescaped(bytes: &mut Vec<u8>, inner: &str) {
+    let before = bytes.len();
     // No escape is shorter than the character that it stands for.
-    let mut text = Vec::with_capacity(inner.len());
-    let mut rest = inner.as_bytes();
-    while !rest.is_empty() {
-        rest = copy(rest, &mut text);
-        if !rest.is_empty() {
-            let (character, length) = escape(rest);
-            match u8::try_from(character) {
-                Ok(byte) if byte.is_ascii() => text.push(byte),
-                _ => text.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+    bytes.resize(before + inner.len() + WIDTH, 0);
+    let length = unescape(inner.as_bytes(), &mut bytes[before..]);
+    bytes.truncate(before + length);
+}
+
+/// A text that has been put together of such characters. What stood between
+/// them is no part of one. If it were, nothing of the text may be hidden from
+/// whoever reads it.
+pub fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
+}
+
+/// Writes the characters to where there is room for `from` and a block; answers
+/// how many bytes they are.
+///
+/// Text has an escape for every line and every quote, so runs are short and of
+/// any length: whole blocks are written, and again from where each escape ends.
+fn unescape(from: &[u8], to: &mut [u8]) -> usize {
+    let (mut at, mut length) = (0, 0);
+    while let Some(window) = from[at..].first_chunk::<{ 2 * WIDTH }>()
+        && let Some(block) = window.first_chunk()
+    {
+        to[length..][..WIDTH].copy_from_slice(block);
+        let mut marked = backslashes(block);
+        let mut done = 0;
+        while marked != 0 {
+            let place = marked.trailing_zeros() as usize;
+            let (written, taken) = escape(&window[place..], &mut to[length + place - done..]);
+            length += place - done + written;
+            done = place + taken;
+            if done >= WIDTH {
+                break;
             }
-            rest = rest.get(length..).unwrap_or_default();
+            to[length..][..WIDTH].copy_from_slice(&window[done..][..WIDTH]);
+            marked &= u64::MAX << done;
+        }
+        length += WIDTH.saturating_sub(done);
+        at += WIDTH.max(done);
+    }
+    let mut rest = &from[at..];
+    while !rest.is_empty() {
+        let run = rest.iter().position(|byte| *byte == b'\\');
+        let (run, after) = rest.split_at(run.unwrap_or(rest.len()));
+        to[length..][..run.len()].copy_from_slice(run);
+        length += run.len();
+        rest = after;
+        if !rest.is_empty() {
+            let (written, taken) = escape(rest, &mut to[length..]);
+            length += written;
+            rest = rest.get(taken..).unwrap_or_default();
         }
     }
-    // What stood between characters is no part of one. If it were, nothing of
-    // the text may be hidden from whoever reads it.
-    String::from_utf8(text).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
+    length
 }
 
-/// Copies what stands before the first backslash; answers the rest. Text has
-/// an escape for every line and every quote, so runs are short: eight bytes at
-/// a time are quicker than to look for the end and to copy after that.
-fn copy<'t>(mut from: &'t [u8], to: &mut Vec<u8>) -> &'t [u8] {
-    const ONES: u64 = u64::MAX / 255;
-    const HIGH: u64 = ONES << 7;
-    while let Some((block, rest)) = from.split_first_chunk::<8>() {
-        // A byte is zero where there was a backslash; the lowest that is marked
-        // is one, whatever a borrow marks above it.
-        let word = u64::from_le_bytes(*block) ^ (ONES * u64::from(b'\\'));
-        let marked = word.wrapping_sub(ONES) & !word & HIGH;
-        to.extend_from_slice(block);
-        if marked != 0 {
-            let run = marked.trailing_zeros() as usize / 8;
-            to.truncate(to.len() - (8 - run));
-            return &from[run..];
+/// Writes the character that the escape at the beginning stands for; answers
+/// how many bytes it takes, and how many the escape did (RFC 8259, section 7).
+fn escape(from: &[u8], to: &mut [u8]) -> (usize, usize) {
+    match from.get(1) {
+        Some(b'u') => {
+            let (character, taken) = unicode(from);
+            (character.encode_utf8(to).len(), taken)
         }
-        from = rest;
-    }
-    let end = from.iter().position(|byte| *byte == b'\\');
-    let (run, rest) = from.split_at(end.unwrap_or(from.len()));
-    to.extend_from_slice(run);
-    rest
-}
-
-/// The character that the escape at the beginning stands for, and how many
-/// bytes it takes (RFC 8259, section 7).
-fn escape(text: &[u8]) -> (char, usize) {
-    match text.get(1) {
-        Some(b'u') => unicode(text),
         // Looked up, since nothing tells a processor which of them comes next.
-        Some(letter) => (char::from(MEANT[usize::from(*letter)]), 2),
-        None => (char::REPLACEMENT_CHARACTER, 2),
+        letter => {
+            to[0] = letter.map_or(b'\\', |letter| MEANT[usize::from(*letter)]);
+            (1, 2)
+        }
     }
 }
 
@@ -78,17 +105,25 @@ static MEANT: [u8; 256] = {
     }
 };
 
-/// The character of `\uXXXX`, or of two that are a surrogate pair.
-fn unicode(text: &[u8]) -> (char, usize) {
-    let unit = |at: usize| {
-        let digits = std::str::from_utf8(text.get(at..at + 4)?).ok()?;
-        u16::from_str_radix(digits, 16).ok()
-    };
-    let first = unit(2).unwrap_or_default();
-    let second = unit(8).filter(|_| text.get(6..8) == Some(b"\\u"));
-    let units = [first, second.unwrap_or_default()];
+/// The character of `\uXXXX`, or of two that are a surrogate pair, and how many
+/// bytes of the string it took.
+fn unicode(from: &[u8]) -> (char, usize) {
+    let first = from.get(2..).and_then(unit).unwrap_or_default();
+    if let Some(character) = char::from_u32(first.into()) {
+        return (character, 6);
+    }
+    let second = from.get(6..).and_then(|rest| rest.strip_prefix(b"\\u"));
+    let units = [first, second.and_then(unit).unwrap_or_default()];
     match char::decode_utf16(units).next() {
-        Some(Ok(character)) => (character, 6 * character.len_utf16()),
+        Some(Ok(character)) => (character, 12),
         _ => (char::REPLACEMENT_CHARACTER, 6),
     }
+}
+
+/// What the four hexadecimal digits at the beginning are; none if they are not.
+pub fn unit(digits: &[u8]) -> Option<u16> {
+    let digits = digits.first_chunk::<4>()?.iter();
+    let unit = digits.map(|digit| char::from(*digit).to_digit(16));
+    let unit = unit.reduce(|above, digit| Some(above? << 4 | digit?))??;
+    u16::try_from(unit).ok()
 }

@@ -358,14 +358,23 @@ fn a_scan_agrees_with_a_parser() {
 
 #[test]
 fn a_scan_agrees_wherever_a_string_ends() {
-    for length in 0..100 {
+    for length in 0..200 {
         for odd in [
-            "\"", "\\\"", "\\u00e9", "\u{1}", "é", "\u{80}", "\\", "\u{7f}!",
+            "\"",
+            "\\\"",
+            "\\u00e9",
+            "\u{1}",
+            "é",
+            "\u{80}",
+            "\\",
+            "\u{7f}!",
+            "\\n\\\\\\n",
+            "\\ud83d\\ude00",
         ] {
             let text = format!(
                 "[\"{}{odd}{}\"]",
                 "x".repeat(length),
-                "y".repeat(100 - length)
+                "y".repeat(200 - length)
             );
             agrees(text.as_bytes());
         }

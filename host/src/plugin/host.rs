@@ -144,16 +144,16 @@ impl HostRequest for State {
     }
 
     fn texts(&mut self, handle: Resource<Request>) -> Fallible<Vec<Text>> {
-        let request = self.request(&handle)?;
-        let (Some(dialect), Some(body)) = (request.dialect, request.body.root()) else {
-            return Ok(Vec::new());
+        let shown = |text: &dialect::Text| Text {
+            role: text.role.to_string(),
+            pointer: text.pointer.clone(),
+            content: text.content().into_owned(),
         };
-        let shown = |t: dialect::Text| Text {
-            role: t.role.into_owned(),
-            pointer: t.pointer,
-            content: t.content.into_owned(),
-        };
-        Ok(dialect.texts(body).into_iter().map(shown).collect())
+        Ok(self.request(&handle)?.texts().iter().map(shown).collect())
+    }
+
+    fn content(&mut self, handle: Resource<Request>) -> Fallible<String> {
+        Ok(dialect::joined(&self.request(&handle)?.texts()))
     }
 
     fn get(&mut self, handle: Resource<Request>, pointer: String) -> Fallible<Option<String>> {

@@ -103,10 +103,11 @@ fn refusal(request: &Request, config: &Config) -> Option<Denial> {
             return denial;
         }
     }
-    if config.forbidden.is_empty() {
+    let forbidden = &config.forbidden;
+    if forbidden.is_empty() || !rules::might_match(forbidden.iter(), request.content()) {
         return None;
     }
-    rules::instructions(&config.forbidden, &request.texts())
+    rules::instructions(forbidden, &request.texts())
 }
 
 fn tokens(request: &Request, config: &Config) -> Limit {

@@ -34,10 +34,11 @@ pub fn normal(text: &str) -> String {
 /// A text in lower case, if that differs from its plain form in white space
 /// only: if it is ASCII and has no controls. Without a branch for each byte,
 /// since most texts are long and go this way.
-pub fn lower(text: &str) -> Option<Vec<u8>> {
+pub fn lower(mut text: String) -> Option<String> {
     let odd = |byte: u8| byte >= 0x7f || (byte < b' ' && !(b'\t'..=b'\r').contains(&byte));
     let is_odd = text.bytes().fold(false, |found, byte| found | odd(byte));
-    (!is_odd).then(|| text.as_bytes().to_ascii_lowercase())
+    text.make_ascii_lowercase();
+    (!is_odd).then_some(text)
 }
 
 /// Text with white space collapsed, and none at its ends.

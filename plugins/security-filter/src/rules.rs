@@ -114,7 +114,7 @@ fn forbidden_text<'t>(forbidden: &[Forbidden], message: &'t [Text]) -> Option<&'
         return None;
     }
     let matches = |text: &str| {
-        if !might_match(&patterns, text) {
+        if !might_match(patterns.iter().copied(), text.to_owned()) {
             return false;
         }
         let text = normal(text);
@@ -130,14 +130,15 @@ fn forbidden_text<'t>(forbidden: &[Forbidden], message: &'t [Text]) -> Option<&'
     is_cut.then_some(first)
 }
 
-/// Whether one of the patterns may match a text: a quick look, which spares most
-/// texts the way through their plain form.
-fn might_match(patterns: &[&Forbidden], text: &str) -> bool {
+/// Whether one of the patterns may match a text, or one of the texts that were
+/// put together: a quick look, which spares most of them the way through their
+/// plain form.
+pub fn might_match<'f>(mut patterns: impl Iterator<Item = &'f Forbidden>, text: String) -> bool {
     let Some(lower) = lower(text) else {
         return true;
     };
-    let has = |word: &str| memmem::find(&lower, word.as_bytes()).is_some();
-    patterns.iter().any(|rule| has(rule.word()))
+    let has = |word: &str| memmem::find(lower.as_bytes(), word.as_bytes()).is_some();
+    patterns.any(|rule| has(rule.word()))
 }
 
 /// The part of a pointer that all texts of one message have in common:
@@ -276,7 +277,8 @@ mod tests {
             r#"{"forbidden-instructions": ["*:*Ignore previous?instructions*", "*:?*", "*:é*"]}"#,
         );
         let forbidden = config.unwrap().forbidden;
-        let might = |rule: usize, text: &str| might_match(&[&forbidden[rule]], text);
+        let might =
+            |rule: usize, text: &str| might_match([&forbidden[rule]].into_iter(), text.into());
         assert_eq!(forbidden[0].word(), "instructions");
         assert!(might(0, "x INSTRUCTIONS"), "letters of any case");
         assert!(

@@ -65,7 +65,7 @@ fn pointers_to_texts_of_recorded_requests_name_them() {
             let json = Json::new(body.to_string().into());
             for text in by_name(dialect).unwrap().texts(json.root().unwrap()) {
                 let named = body.pointer(&text.pointer).and_then(Value::as_str);
-                assert_eq!(named, Some(&*text.content), "{}", path.display());
+                assert_eq!(named, Some(&*text.content()), "{}", path.display());
             }
         }
     }

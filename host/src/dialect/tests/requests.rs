@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::dialect::{Text, joined};
 use crate::json::Json;
 
 /// Checks that these texts are found in a body, in this order: role, pointer,
@@ -10,17 +11,16 @@ use crate::json::Json;
 fn assert_texts(dialect: &str, body: &Value, expected: &[(&str, &str, &str)]) {
     let json = Json::new(body.to_string().into());
     let texts = by_name(dialect).unwrap().texts(json.root().unwrap());
+    let contents: Vec<_> = texts.iter().map(Text::content).collect();
     let found: Vec<_> = texts
         .iter()
-        .map(|t| (&*t.role, &*t.pointer, &*t.content))
+        .zip(&contents)
+        .map(|(text, content)| (&*text.role, &*text.pointer, &**content))
         .collect();
     assert_eq!(found, expected);
-    for text in &texts {
-        assert_eq!(
-            body.pointer(&text.pointer),
-            Some(&json!(text.content)),
-            "{text:?}"
-        );
+    assert_eq!(joined(&texts), contents.concat());
+    for (_, pointer, content) in found {
+        assert_eq!(body.pointer(pointer), Some(&json!(content)), "{pointer}");
     }
 }
 
