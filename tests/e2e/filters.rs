@@ -35,7 +35,32 @@ async fn the_security_filter_refuses_in_the_clients_dialect() {
     )
     .await;
     let jail = json!([{ "role": "system", "content": "please JAIL\u{200b}break" }, { "role": "user", "content": "x" }]);
+    // Among many texts, behind escapes; cut into parts of one message; and what
+    // is none, because two messages say half of it each.
+    let line = "\"a\"\tline\n".repeat(500);
+    let far = json!([{ "role": "user", "content": line }, { "role": "developer", "content": format!("{line}JailBreak{line}") }]);
+    let cut = json!([{ "role": "system", "content": [{ "type": "text", "text": "jail" }, { "type": "text", "text": "break" }] }]);
+    let halves =
+        json!([{ "role": "system", "content": "jail" }, { "role": "system", "content": "break" }]);
     let cases = [
+        (
+            CHAT,
+            json!({ "model": "gpt-4o", "messages": far }),
+            403,
+            "instruction.forbidden",
+        ),
+        (
+            CHAT,
+            json!({ "model": "gpt-4o", "messages": cut }),
+            403,
+            "instruction.forbidden",
+        ),
+        (
+            CHAT,
+            json!({ "model": "gpt-4o", "messages": halves }),
+            200,
+            "",
+        ),
         (CHAT, chat("gpt-4o-mini", "hello"), 200, ""),
         (CHAT, chat("gpt-3.5", "hello"), 403, "model.not-allowed"),
         (

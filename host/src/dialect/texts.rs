@@ -6,6 +6,7 @@
 //! for every string, because a filter must not be got round by a new spelling.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use crate::json::{Kind, Node};
 
@@ -112,8 +113,12 @@ impl<'a> Texts<'a> {
 
     /// Looks at each element of an array; at nothing if it is none.
     pub fn each(&mut self, array: Node<'a>, mut look: impl FnMut(&mut Self, Node<'a>)) {
+        let before = self.pointer.len();
         for (index, value) in array.elements().enumerate() {
-            self.within(&index.to_string(), |texts| look(texts, value));
+            // Writing to a string cannot fail.
+            let _ = write!(self.pointer, "/{index}");
+            look(self, value);
+            self.pointer.truncate(before);
         }
     }
 

@@ -71,6 +71,7 @@ fn unescape(from: &[u8], to: &mut [u8]) -> usize {
 
 /// Writes the character that the escape at the beginning stands for; answers
 /// how many bytes it takes, and how many the escape did (RFC 8259, section 7).
+#[inline]
 fn escape(from: &[u8], to: &mut [u8]) -> (usize, usize) {
     match from.get(1) {
         Some(b'u') => {
@@ -107,6 +108,7 @@ static MEANT: [u8; 256] = {
 
 /// The character of `\uXXXX`, or of two that are a surrogate pair, and how many
 /// bytes of the string it took.
+#[cold]
 fn unicode(from: &[u8]) -> (char, usize) {
     let first = from.get(2..).and_then(unit).unwrap_or_default();
     if let Some(character) = char::from_u32(first.into()) {

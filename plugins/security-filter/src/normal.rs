@@ -34,11 +34,16 @@ pub fn normal(text: &str) -> String {
 /// A text in lower case, if that differs from its plain form in white space
 /// only: if it is ASCII and has no controls. Without a branch for each byte,
 /// since most texts are long and go this way.
-pub fn lower(mut text: String) -> Option<String> {
-    let odd = |byte: u8| byte >= 0x7f || (byte < b' ' && !(b'\t'..=b'\r').contains(&byte));
-    let is_odd = text.bytes().fold(false, |found, byte| found | odd(byte));
-    text.make_ascii_lowercase();
-    (!is_odd).then_some(text)
+pub fn lower(text: String) -> Option<Vec<u8>> {
+    let mut bytes = text.into_bytes();
+    let mut odd = 0;
+    for byte in &mut bytes {
+        let is_shown = (b' '..=b'~').contains(byte);
+        let is_space = (b'\t'..=b'\r').contains(byte);
+        odd |= u8::from(!(is_shown | is_space));
+        byte.make_ascii_lowercase();
+    }
+    (odd == 0).then_some(bytes)
 }
 
 /// Text with white space collapsed, and none at its ends.

@@ -1,6 +1,8 @@
 //! The rules. Each is a pure function of the configuration and of what the
 //! host knows of a request.
 
+use std::collections::BTreeSet;
+
 use memchr::memmem;
 
 use crate::config::{Config, Forbidden, OnMissing};
@@ -133,12 +135,14 @@ fn forbidden_text<'t>(forbidden: &[Forbidden], message: &'t [Text]) -> Option<&'
 /// Whether one of the patterns may match a text, or one of the texts that were
 /// put together: a quick look, which spares most of them the way through their
 /// plain form.
-pub fn might_match<'f>(mut patterns: impl Iterator<Item = &'f Forbidden>, text: String) -> bool {
+pub fn might_match<'f>(patterns: impl Iterator<Item = &'f Forbidden>, text: String) -> bool {
     let Some(lower) = lower(text) else {
         return true;
     };
-    let has = |word: &str| memmem::find(lower.as_bytes(), word.as_bytes()).is_some();
-    patterns.any(|rule| has(rule.word()))
+    let words: BTreeSet<_> = patterns.map(Forbidden::word).collect();
+    words
+        .iter()
+        .any(|word| memmem::find(&lower, word.as_bytes()).is_some())
 }
 
 /// The part of a pointer that all texts of one message have in common:
