@@ -108,7 +108,6 @@ static MEANT: [u8; 256] = {
 
 /// The character of `\uXXXX`, or of two that are a surrogate pair, and how many
 /// bytes of the string it took.
-#[cold]
 fn unicode(from: &[u8]) -> (char, usize) {
     let first = from.get(2..).and_then(unit).unwrap_or_default();
     if let Some(character) = char::from_u32(first.into()) {
