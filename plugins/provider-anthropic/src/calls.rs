@@ -28,9 +28,8 @@ pub struct Call {
 
 impl Call {
     pub fn into_block(self) -> Value {
-        let mut block = json!({
-            "type": "tool_use", "id": self.id, "name": self.encoded_name, "input": self.input,
-        });
+        let mut block = json!({"type": "tool_use", "id": self.id, "name": self.encoded_name});
+        block["input"] = self.input;
         content::mark(&mut block, self.cache_control);
         block
     }

@@ -28,7 +28,7 @@ pub fn blocks(
 ) -> Result<Vec<Value>, Refusal> {
     match content {
         None | Some(Value::Null) => Ok(Vec::new()),
-        Some(Value::String(said)) => Ok(text(&said).into_iter().collect()),
+        Some(Value::String(said)) => Ok(text(said).into_iter().collect()),
         Some(Value::Array(parts)) => {
             let mut blocks = Vec::new();
             for (index, part) in parts.into_iter().enumerate() {
@@ -44,8 +44,14 @@ pub fn blocks(
 }
 
 /// A text block; none for a text that Anthropic would refuse.
-pub fn text(said: &str) -> Option<Value> {
-    (!said.trim().is_empty()).then(|| json!({"type": "text", "text": said}))
+pub fn text(said: String) -> Option<Value> {
+    if said.trim().is_empty() {
+        return None;
+    }
+    let mut block = json!({"type": "text"});
+    // Moved in: the macro copies what it is given.
+    block["text"] = said.into();
+    Some(block)
 }
 
 /// Puts Anthropic's mark for the prompt cache on a block, if there is one.
@@ -66,7 +72,7 @@ fn block(
 ) -> Result<Option<Value>, Refusal> {
     let mut part = match part {
         Value::Object(part) => part,
-        Value::String(said) => return Ok(text(&said)),
+        Value::String(said) => return Ok(text(said)),
         _ => return Err(Refusal::malformed(at, "expected an object")),
     };
     let kind = part
@@ -75,8 +81,8 @@ fn block(
         .unwrap_or("text")
         .to_owned();
     let mut block = match (kind.as_str(), speaker) {
-        ("text", _) => text(member(at, &part, "text")?),
-        ("refusal", Speaker::Assistant) => text(member(at, &part, "refusal")?),
+        ("text", _) => text(take_text(at, &mut part, "text")?),
+        ("refusal", Speaker::Assistant) => text(take_text(at, &mut part, "refusal")?),
         ("thinking" | "redacted_thinking", Speaker::Assistant) => thinking(&part),
         ("image_url", Speaker::Other) => Some(media::image(at, &part, report)?),
         ("file", Speaker::Other) => Some(media::file(at, &part, report)?),
@@ -107,7 +113,12 @@ pub fn thinking(block: &Map<String, Value>) -> Option<Value> {
     }
 }
 
-fn member<'p>(at: &str, part: &'p Map<String, Value>, name: &str) -> Result<&'p str, Refusal> {
-    let text = part.get(name).and_then(Value::as_str);
-    text.ok_or_else(|| Refusal::malformed(&format!("{at}/{name}"), "expected a string"))
+fn take_text(at: &str, part: &mut Map<String, Value>, name: &str) -> Result<String, Refusal> {
+    match part.remove(name) {
+        Some(Value::String(text)) => Ok(text),
+        _ => Err(Refusal::malformed(
+            &format!("{at}/{name}"),
+            "expected a string",
+        )),
+    }
 }

@@ -147,7 +147,9 @@ fn translated(request: &Request, config: &Config) -> Result<UpstreamRequest, Ref
     }
     let streaming = request.exchange().streaming();
     let headers = headers::json(request, config, &translation.report.betas, streaming);
-    let body = translation.body.to_string().into_bytes();
+    // Not by `Display`, which takes every piece through a formatter.
+    let body = serde_json::to_vec(&translation.body)
+        .map_err(|error| Refusal::malformed("", &format!("cannot be written: {error}")))?;
     Ok(UpstreamRequest {
         body: Some(body),
         ..upstream(headers)

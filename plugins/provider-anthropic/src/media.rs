@@ -90,23 +90,20 @@ fn inline(at: &str, data: DataUrl<'_>, name: Option<&str>) -> Result<Value, Refu
     let base64 = data
         .data
         .replace(|character: char| character.is_ascii_whitespace(), "");
-    let source =
-        |media_type: &str| json!({"type": "base64", "media_type": media_type, "data": base64});
     match media_type {
         "image/jpeg" | "image/png" | "image/gif" | "image/webp" => {
-            Ok(json!({"type": "image", "source": source(media_type)}))
+            Ok(block("image", encoded(media_type, base64)))
         }
-        "image/jpg" | "image/pjpeg" => Ok(json!({"type": "image", "source": source("image/jpeg")})),
-        "application/pdf" => Ok(document(source(media_type), name)),
+        "image/jpg" | "image/pjpeg" => Ok(block("image", encoded("image/jpeg", base64))),
+        "application/pdf" => Ok(document(encoded(media_type, base64), name)),
         _ if is_text(media_type) => {
             let bytes = BASE64.decode(base64.as_bytes()).ok();
             let Some(text) = bytes.and_then(|bytes| String::from_utf8(bytes).ok()) else {
                 return Err(Refusal::malformed(at, "expected UTF-8 text in base64"));
             };
-            Ok(document(
-                json!({"type": "text", "media_type": "text/plain", "data": text}),
-                name,
-            ))
+            let mut source = json!({"type": "text", "media_type": "text/plain"});
+            source["data"] = text.into();
+            Ok(document(source, name))
         }
         _ => Err(Refusal::unsupported(
             at,
@@ -115,8 +112,22 @@ fn inline(at: &str, data: DataUrl<'_>, name: Option<&str>) -> Result<Value, Refu
     }
 }
 
+/// Data in base64. Moved in, as below: it may be megabytes, and the macro copies
+/// what it is given.
+fn encoded(media_type: &str, base64: String) -> Value {
+    let mut source = json!({"type": "base64", "media_type": media_type});
+    source["data"] = base64.into();
+    source
+}
+
+fn block(kind: &str, source: Value) -> Value {
+    let mut block = json!({"type": kind});
+    block["source"] = source;
+    block
+}
+
 fn document(source: Value, name: Option<&str>) -> Value {
-    let mut block = json!({"type": "document", "source": source});
+    let mut block = block("document", source);
     if let Some(name) = name {
         block["title"] = name.into();
     }

@@ -139,7 +139,7 @@ impl Reader<'_> {
             self.report,
         )?);
         if let Some(Value::String(refusal)) = message.remove("refusal") {
-            blocks.extend(content::text(&refusal));
+            blocks.extend(content::text(refusal));
         }
         if message
             .remove("audio")
@@ -332,7 +332,9 @@ impl Turn {
         };
         let mut content = self.results;
         content.extend(self.blocks);
-        json!({"role": role, "content": content})
+        let mut message = json!({"role": role});
+        message["content"] = content.into();
+        message
     }
 }
 

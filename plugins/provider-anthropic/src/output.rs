@@ -126,7 +126,7 @@ fn instruct(wanted: Option<&Value>, report: &mut Report) -> Output {
     }
     Output {
         format: None,
-        instruction: content::text(&text),
+        instruction: content::text(text),
     }
 }
 

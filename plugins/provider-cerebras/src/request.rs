@@ -110,7 +110,13 @@ pub fn adapt(body: &[u8], config: &Config) -> Result<Adapted, Refusal> {
         goes && !(value.is_null() && name != "messages")
     });
     let after = Value::Object(request);
-    let body = (after != before).then(|| after.to_string().into_bytes());
+    // Not by `Display`, which takes every piece through a formatter.
+    let write = || serde_json::to_vec(&after).map_err(|error| malformed(error.to_string()));
+    let body = if after == before {
+        None
+    } else {
+        Some(write()?)
+    };
     Ok(Adapted {
         body,
         dropped: dropped.into_pointers(),

@@ -139,9 +139,9 @@ fn rewrite(request: &Request, config: &Config) -> Result<Result<(), Denial>, Pro
         }
     };
     let dropped = translated::clean(&mut body, &config.extensions);
-    request
-        .set_body(body.to_string().as_bytes())
-        .map_err(not_edited)?;
+    // Not by `Display`, which takes every piece through a formatter.
+    let body = serde_json::to_vec(&body).map_err(|error| not_edited(error.to_string()))?;
+    request.set_body(&body).map_err(not_edited)?;
     for pointer in dropped {
         report(request, &pointer);
     }
