@@ -100,10 +100,10 @@ impl Shape {
 
     /// The text of a chunk of this shape.
     fn text(&self, chunk: &[u8]) -> Option<String> {
-        let (text, rest) = string(chunk.strip_prefix(&*self.before)?)?;
-        let rest = rest.strip_prefix(&*self.between)?;
+        let (text, rest) = string(after(chunk, &self.before)?)?;
+        let rest = after(rest, &self.between)?;
         let rest = match &self.after {
-            Some(after) => string(rest)?.1.strip_prefix(&**after)?,
+            Some(end) => after(string(rest)?.1, end)?,
             None => rest,
         };
         rest.is_empty().then_some(text)
@@ -133,6 +133,18 @@ struct Delta<'a> {
     reasoning_content: Option<&'a RawValue>,
     #[serde(borrow)]
     reasoning: Option<&'a RawValue>,
+}
+
+/// What follows a beginning; none if it begins otherwise. `strip_prefix` goes
+/// byte by byte in WebAssembly, and this is most of a chunk.
+fn after<'c>(chunk: &'c [u8], beginning: &[u8]) -> Option<&'c [u8]> {
+    let (begins, rest) = chunk.split_at_checked(beginning.len())?;
+    let (blocks, end) = begins.as_chunks::<16>();
+    let (expected, expected_end) = beginning.as_chunks::<16>();
+    let word = |block: &[u8; 16]| u128::from_ne_bytes(*block);
+    let mut blocks = blocks.iter().zip(expected);
+    let is_same = blocks.all(|(one, other)| word(one) == word(other)) && end == expected_end;
+    is_same.then_some(rest)
 }
 
 /// What stands before a string in `chunk`, with its opening quote, and after

@@ -6,6 +6,9 @@ use crate::model::Usage;
 
 /// Reads a `usage` object; none if it counts nothing (null, empty).
 pub fn usage(value: &Value) -> Option<Usage> {
+    if !value.is_object() {
+        return None;
+    }
     let input = first(value, &["/prompt_tokens", "/input_tokens"]);
     let output = first(value, &["/completion_tokens", "/output_tokens"]);
     let reasoning = first(
