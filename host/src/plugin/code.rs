@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use wasmtime::Engine;
 use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{Component, InstancePre};
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 
 use super::engine::linker;
 use super::grants::capabilities;
@@ -21,6 +21,9 @@ pub(super) struct Stages {
     pub(super) request_filter: Option<exports::request_filter::GuestIndices>,
     pub(super) rewriter: Option<exports::rewriter::GuestIndices>,
     pub(super) provider: Option<exports::provider::GuestIndices>,
+    /// Of the provider's functions the one that every exchange calls, and many
+    /// exchanges no other.
+    pub(super) encode: Option<ComponentExportIndex>,
     pub(super) event_filter: Option<exports::event_filter::GuestIndices>,
     pub(super) log_sink: Option<exports::log_sink::GuestIndices>,
 }
@@ -78,13 +81,13 @@ impl Code {
 
 impl Stages {
     pub(super) fn of(pre: &InstancePre<State>) -> wasmtime::Result<Self> {
-        let exports = |name| {
+        let interface = |name| {
             let name = format!("palisade:plugin/{name}@{CONTRACT}");
-            pre.component().get_export_index(None, &name).is_some()
+            pre.component().get_export_index(None, &name)
         };
         macro_rules! indices {
             ($module:ident, $name:literal) => {
-                if exports($name) {
+                if interface($name).is_some() {
                     Some(exports::$module::GuestIndices::new(pre)?)
                 } else {
                     None
@@ -96,6 +99,8 @@ impl Stages {
             request_filter: indices!(request_filter, "request-filter"),
             rewriter: indices!(rewriter, "rewriter"),
             provider: indices!(provider, "provider"),
+            encode: interface("provider")
+                .and_then(|at| pre.component().get_export_index(Some(&at), "encode")),
             event_filter: indices!(event_filter, "event-filter"),
             log_sink: indices!(log_sink, "log-sink"),
         })

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use wasmtime::component::{Resource, ResourceAny};
+use wasmtime::component::{Resource, ResourceAny, TypedFunc};
 
 use super::Stage;
 use super::call::{CallError, Instance, Problem, unfit};
@@ -50,9 +50,12 @@ pub(super) struct Guests {
     request_filter: Option<Arc<exports::request_filter::Guest>>,
     rewriter: Option<Arc<exports::rewriter::Guest>>,
     provider: Option<Arc<exports::provider::Guest>>,
+    encode: Option<Encode>,
     event_filter: Option<Arc<exports::event_filter::Guest>>,
     log_sink: Option<Arc<exports::log_sink::Guest>>,
 }
+
+type Encode = TypedFunc<(Resource<Request>,), (Result<Action, Problem>,)>;
 
 fn absent(stage: &str) -> CallError {
     CallError::Protocol(format!("it does not export `{}`", stage.replace('_', "-")))
@@ -181,16 +184,30 @@ impl Instance {
         Ok(description.dialects)
     }
 
+    /// `provider.encode` by itself: to look up the provider's other functions
+    /// and check their types takes as long as a call.
+    fn encoding(&mut self) -> Result<Encode, CallError> {
+        let index = self.plugin.code.stages.encode;
+        let index = index.ok_or_else(|| absent("provider"))?;
+        let running = self.running()?;
+        if let Some(encode) = running.guests.encode {
+            return Ok(encode);
+        }
+        let encode = running.linked.get_typed_func(&mut running.store, index);
+        Ok(*running.guests.encode.insert(encode.map_err(unfit)?))
+    }
+
     /// `provider.encode`.
     pub async fn encode(
         &mut self,
         exchange: &mut Exchange,
         request: &mut Request,
     ) -> Result<Action, CallError> {
-        let guest = guest!(self, provider);
+        let encode = self.encoding()?;
         let action = self
             .on_request("encode", exchange, request, async |running, request| {
-                guest.call_encode(&mut running.store, request).await
+                let (action,) = encode.call_async(&mut running.store, (request,)).await?;
+                Ok(action)
             })
             .await?;
         let bytes = match &action {
