@@ -17,6 +17,7 @@ mod arguments;
 mod chat;
 mod error;
 mod fold;
+mod member;
 mod messages;
 mod other;
 mod request;

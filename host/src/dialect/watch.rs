@@ -5,8 +5,6 @@
 //! tokens, and the server whether the stream was cut off. So every frame is
 //! looked at, and parsed only if it holds something worth parsing.
 
-use memchr::memmem;
-
 use super::Dialect;
 
 /// What has been seen of one answer so far.
@@ -73,20 +71,4 @@ impl Watch {
     pub fn truncated(&self) -> bool {
         !self.terminated && !self.failed
     }
-}
-
-/// Whether JSON has a member of this name, anywhere, whose value begins with
-/// `first`. Text cannot look like one, because its quotes are escaped.
-pub(super) fn has_member(json: &[u8], name: &str, first: &[u8]) -> bool {
-    let finder = memmem::Finder::new(name);
-    finder.find_iter(json).any(|at| {
-        let quoted = at > 0 && json[at - 1] == b'"';
-        let rest = json[at + name.len()..]
-            .strip_prefix(b"\"")
-            .map(<[u8]>::trim_ascii_start);
-        let value = rest
-            .and_then(|rest| rest.strip_prefix(b":"))
-            .map(<[u8]>::trim_ascii_start);
-        quoted && value.is_some_and(|value| value.starts_with(first))
-    })
 }

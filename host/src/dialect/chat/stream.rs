@@ -8,7 +8,6 @@
 
 use std::collections::BTreeMap;
 
-use memchr::memmem;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
@@ -19,6 +18,7 @@ use super::wire::{
 };
 use crate::dialect::answer::{Head, Settings, StreamRenderer};
 use crate::dialect::error::ErrorView;
+use crate::dialect::member::{FINISH_REASON, USAGE, values};
 use crate::dialect::{fold, other, wire};
 use crate::event::{Fragment, ModelEvent, Other, Start, ToolCall, Usage};
 
@@ -266,17 +266,10 @@ fn only_text<'e>(
         _ => None,
     };
     let is_text = !events.is_empty() && events.iter().all(|event| of_text(event).is_some());
-    let says_more = says(data, b"\"finish_reason\"") || says(data, b"\"usage\"");
+    let says_more = [&FINISH_REASON, &USAGE]
+        .into_iter()
+        .any(|name| values(data, name).any(|value| !value.starts_with(b"null")));
     (is_text && !says_more).then(|| events.iter().filter_map(of_text))
-}
-
-/// Whether a member of this name, in its quotes, is there and may not be null.
-fn says(data: &[u8], name: &[u8]) -> bool {
-    memmem::find_iter(data, name).any(|at| {
-        let value = data[at + name.len()..].trim_ascii_start();
-        let value = value.strip_prefix(b":").map(<[u8]>::trim_ascii_start);
-        value.is_some_and(|value| !value.starts_with(b"null"))
-    })
 }
 
 impl StreamRenderer for ChatStream {

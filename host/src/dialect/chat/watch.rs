@@ -1,11 +1,10 @@
 //! Looks at chat completions that are passed through untouched.
 
-use memchr::memmem;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::dialect::Watch;
-use crate::dialect::watch::has_member;
+use crate::dialect::member::{ERROR, FINISH_REASON, USAGE, values};
 
 /// What is worth knowing of a chunk or a whole answer.
 #[derive(Deserialize)]
@@ -36,9 +35,9 @@ pub fn frame(watch: &mut Watch, data: &[u8]) {
         watch.terminated = true;
         return;
     }
-    let telling = has_member(data, "usage", b"{")
-        || has_member(data, "finish_reason", b"\"")
-        || memmem::find(data, b"\"error\"").is_some();
+    let telling = values(data, &USAGE).any(|value| value.starts_with(b"{"))
+        || values(data, &FINISH_REASON).any(|value| value.starts_with(b"\""))
+        || ERROR.find(data).is_some();
     if telling {
         learn(watch, data);
     }

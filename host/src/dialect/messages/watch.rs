@@ -1,10 +1,16 @@
 //! Looks at messages that are passed through untouched.
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::dialect::Watch;
+use crate::dialect::member::{ERROR, Name};
+
+/// How the types begin that tell of the message itself.
+static OF_MESSAGE: Name = LazyLock::new(|| Finder::new(r#""message_"#));
 
 /// What is worth knowing of an event or a whole message.
 #[derive(Deserialize)]
@@ -52,9 +58,7 @@ pub fn frame(watch: &mut Watch, name: Option<&str>, data: &[u8]) {
         Some("content_block_start" | "content_block_delta" | "content_block_stop" | "ping") => {
             false
         }
-        _ => ["\"message_", "\"error\""]
-            .iter()
-            .any(|mark| memmem::find(data, mark.as_bytes()).is_some()),
+        _ => OF_MESSAGE.find(data).is_some() || ERROR.find(data).is_some(),
     };
     if !telling {
         return;
