@@ -14,9 +14,8 @@ use super::{Content, Origin, Piece, Pieces, Ready, Settled, in_band};
 use crate::dialect::{Dialect, Settings, Watch};
 use crate::exchange::Pinned;
 use crate::failure::{Failure, Kind};
-use crate::frame::{Framed, Framer, is_sse};
+use crate::frame::{Event, Sse, is_sse};
 use crate::message::Facts;
-use crate::plugin::Framing;
 use crate::upstream::Incoming;
 
 /// Passes an answer through. One in the client's dialect is `watched`.
@@ -57,17 +56,12 @@ pub async fn passed_through(
             Content::Whole(Bytes::new(), settled(None))
         }
         watched => {
-            let watching = watched.and_then(|(dialect, facts)| {
-                let settings = origin.settings(&facts);
-                let framer = Framer::new(Framing::Sse, frame)?;
-                let watch = Watch::new(dialect);
-                Some(Watching {
-                    dialect,
-                    settings,
-                    watch,
-                    framer: Some(framer),
-                    pending: BytesMut::new(),
-                })
+            let watching = watched.map(|(dialect, facts)| Watching {
+                dialect,
+                settings: origin.settings(&facts),
+                watch: Watch::new(dialect),
+                events: Some(Sse::new(frame)),
+                pending: BytesMut::new(),
             });
             let idle = route.idle_timeout;
             // A stream of events may have to say more than the upstream announced.
@@ -111,7 +105,7 @@ struct Watching {
     settings: Settings,
     watch: Watch,
     /// None once an event grew beyond its bound: the rest goes unwatched.
-    framer: Option<Framer>,
+    events: Option<Sse>,
     /// The beginning of an event.
     pending: BytesMut,
 }
@@ -153,14 +147,14 @@ impl Passing {
 impl Watching {
     /// Looks at bytes, and answers what may be passed on.
     fn see(&mut self, bytes: Bytes) -> Bytes {
-        let mut frames = Vec::new();
-        let held = match &mut self.framer {
-            Some(framer) => framer.push(&bytes, &mut frames).map(|()| framer.held()),
+        let held = match &mut self.events {
+            Some(events) => events
+                .push(&bytes, |event| learn(&mut self.watch, &event))
+                .map(|()| events.held()),
             None => Ok(0),
         };
-        self.learn(frames);
         let held = held.unwrap_or_else(|_| {
-            self.framer = None;
+            self.events = None;
             0
         });
         if held == 0 && self.pending.is_empty() {
@@ -171,28 +165,23 @@ impl Watching {
         self.pending.split_to(whole).freeze()
     }
 
-    fn learn(&mut self, frames: Vec<Framed>) {
-        for framed in frames {
-            self.watch
-                .frame(framed.frame.name.as_deref(), &framed.frame.data);
-        }
-    }
-
     /// The upstream has closed: what is left to pass on, or a failure if it
     /// was too early.
     fn end(&mut self) -> Result<Bytes, Failure> {
-        let mut frames = Vec::new();
-        if let Some(framer) = &mut self.framer {
-            framer.finish(&mut frames);
+        if let Some(events) = &mut self.events {
+            events.finish(|event| learn(&mut self.watch, &event));
         }
-        self.learn(frames);
         // Some servers never write a terminator after the reason to finish.
-        if self.framer.is_some() && self.watch.truncated() && !self.watch.finished {
+        if self.events.is_some() && self.watch.truncated() && !self.watch.finished {
             let message = "the upstream ended its answer before it was finished";
             return Err(Failure::new(Kind::Upstream, message).with_code("upstream_truncated"));
         }
         Ok(self.pending.split().freeze())
     }
+}
+
+fn learn(watch: &mut Watch, event: &Event<'_>) {
+    watch.frame(event.name.as_deref(), &event.data);
 }
 
 impl Pieces for Passing {

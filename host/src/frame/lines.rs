@@ -31,10 +31,6 @@ impl Lines {
         Ok(())
     }
 
-    pub fn held(&self) -> usize {
-        self.pending.len()
-    }
-
     pub fn finish(&mut self, out: &mut Vec<Framed>) {
         let line = self.pending.split().freeze();
         let data = line.trim_ascii();

@@ -4,15 +4,19 @@
 mod lines;
 mod sse;
 
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
 use crate::plugin::{Frame, Framing};
 
-pub use sse::is_sse;
+pub use sse::{Event, Sse, is_sse};
 
 /// A frame with the bytes that it came in, terminator included.
 #[derive(Debug, Clone)]
 pub struct Framed {
     pub frame: Frame,
-    pub raw: bytes::Bytes,
+    pub raw: Bytes,
 }
 
 /// A frame that grew beyond its bound.
@@ -25,7 +29,7 @@ pub struct TooLarge {
 /// Cuts a body into frames. Holds at most one unfinished frame.
 #[derive(Debug)]
 pub enum Framer {
-    Sse(sse::Sse),
+    Sse(Sse),
     Lines(lines::Lines),
     Raw,
 }
@@ -35,7 +39,7 @@ impl Framer {
     /// not know the framing.
     pub fn new(framing: Framing, limit: usize) -> Option<Self> {
         match framing {
-            Framing::Sse => Some(Self::Sse(sse::Sse::new(limit))),
+            Framing::Sse => Some(Self::Sse(Sse::new(limit))),
             Framing::Ndjson => Some(Self::Lines(lines::Lines::new(limit))),
             Framing::Raw => Some(Self::Raw),
             Framing::AwsEventStream => None,
@@ -45,7 +49,7 @@ impl Framer {
     /// Takes bytes as they arrive and adds the frames that they complete.
     pub fn push(&mut self, bytes: &[u8], out: &mut Vec<Framed>) -> Result<(), TooLarge> {
         match self {
-            Self::Sse(sse) => sse.push(bytes, out),
+            Self::Sse(sse) => sse.push(bytes, |event| out.push(event.into())),
             Self::Lines(lines) => lines.push(bytes, out),
             Self::Raw => {
                 out.push(raw(bytes.to_vec()));
@@ -54,22 +58,24 @@ impl Framer {
         }
     }
 
-    /// How many of the bytes that it was given last belong to a frame that is
-    /// not complete.
-    pub fn held(&self) -> usize {
-        match self {
-            Self::Sse(sse) => sse.held(),
-            Self::Lines(lines) => lines.held(),
-            Self::Raw => 0,
-        }
-    }
-
     /// The body is over: adds the frame that had no terminator, if there is one.
     pub fn finish(&mut self, out: &mut Vec<Framed>) {
         match self {
-            Self::Sse(sse) => sse.finish(out),
+            Self::Sse(sse) => sse.finish(|event| out.push(event.into())),
             Self::Lines(lines) => lines.finish(out),
             Self::Raw => {}
+        }
+    }
+}
+
+impl From<Event<'_>> for Framed {
+    fn from(event: Event<'_>) -> Self {
+        Self {
+            frame: Frame {
+                name: event.name.map(Cow::into_owned),
+                data: event.data.into_owned(),
+            },
+            raw: Bytes::copy_from_slice(event.raw),
         }
     }
 }
@@ -77,7 +83,7 @@ impl Framer {
 /// A frame that is its own bytes.
 pub fn raw(data: Vec<u8>) -> Framed {
     Framed {
-        raw: bytes::Bytes::copy_from_slice(&data),
+        raw: Bytes::copy_from_slice(&data),
         frame: Frame { name: None, data },
     }
 }
