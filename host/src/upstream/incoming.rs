@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -83,11 +83,14 @@ impl Pieces {
 
 /// Measures how long an upstream has been silent. Its timer is set once and
 /// for many waits: when it rings, it is set again for what is left of the wait
-/// under way. Setting it for each piece of a stream costs more than the piece.
+/// under way. Setting it for each piece of a stream costs more than the piece,
+/// and so does asking it again who is to be woken.
 #[derive(Default)]
 struct Silence {
     since: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Whom the timer will wake.
+    waker: Option<Waker>,
 }
 
 impl Silence {
@@ -102,9 +105,13 @@ impl Silence {
         let timer = self
             .timer
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(end)));
+        let is_known = |waker: &Waker| waker.will_wake(context.waker());
         if timer.deadline() > end {
             timer.as_mut().reset(end);
+        } else if !timer.is_elapsed() && self.waker.as_ref().is_some_and(is_known) {
+            return Poll::Pending;
         }
+        self.waker = Some(context.waker().clone());
         while timer.as_mut().poll(context).is_ready() {
             if timer.deadline() >= end {
                 return Poll::Ready(());
