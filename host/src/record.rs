@@ -25,7 +25,7 @@ const QUEUE: usize = 8192;
 /// exchange a call of the kernel.
 const BATCH: usize = 256;
 const BATCH_WAIT: Duration = Duration::from_millis(100);
-const BATCH_LOOK: Duration = Duration::from_millis(10);
+const BATCH_LOOK: Duration = Duration::from_millis(50);
 
 /// How many times `BATCH_WAIT` a logger waits for an instance: a minute.
 const INSTANCE_WAITS: u32 = 600;

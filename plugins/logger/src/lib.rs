@@ -32,7 +32,7 @@ impl Guest for Plugin {
         let lines = line::render(&entries);
         let mut output = std::io::stdout().lock();
         output
-            .write_all(lines.as_bytes())
+            .write_all(&lines)
             .and_then(|()| output.flush())
             .map_err(|error| Problem {
                 code: "output.failed".into(),

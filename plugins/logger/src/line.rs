@@ -47,12 +47,12 @@ struct Line<'a> {
 }
 
 /// One line of JSON for each entry, each with its line feed.
-pub fn render(entries: &[Entry]) -> String {
-    let mut lines = String::new();
+pub fn render(entries: &[Entry]) -> Vec<u8> {
+    let mut lines = Vec::new();
     for entry in entries {
-        // Strings and numbers always have a JSON form, so this cannot fail.
-        lines.push_str(&serde_json::to_string(&line(entry)).unwrap_or_default());
-        lines.push('\n');
+        // Strings and numbers always have a JSON form, and memory takes all.
+        let _ = serde_json::to_writer(&mut lines, &line(entry));
+        lines.push(b'\n');
     }
     lines
 }
@@ -121,10 +121,14 @@ mod tests {
         }
     }
 
+    fn rendered(entries: &[Entry]) -> String {
+        String::from_utf8(render(entries)).unwrap()
+    }
+
     #[test]
     fn absent_members_are_left_out() {
         assert_eq!(
-            render(&[entry()]),
+            rendered(&[entry()]),
             concat!(
                 r#"{"time":"2025-12-31T23:59:59.000Z","exchange_id":"x-1","outcome":"cancelled","#,
                 r#""method":"POST","path":"/v1/chat/completions","streaming":false,"#,
@@ -132,7 +136,7 @@ mod tests {
                 "\n"
             )
         );
-        assert_eq!(render(&[]), "");
+        assert_eq!(rendered(&[]), "");
     }
 
     #[test]
@@ -153,7 +157,7 @@ mod tests {
             notes: vec![("b".into(), "2".into()), ("a".into(), "1\r\n".into())],
             ..entry()
         };
-        let lines = render(&[full, entry()]);
+        let lines = rendered(&[full, entry()]);
         assert_eq!(lines.lines().count(), 2);
         let line: serde_json::Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
         assert_eq!(line["principal"], "team \"a\"");
