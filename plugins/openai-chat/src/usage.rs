@@ -9,13 +9,13 @@ pub fn usage(value: &Value) -> Option<Usage> {
     if !value.is_object() {
         return None;
     }
-    let input = first(value, &["/prompt_tokens", "/input_tokens"]);
-    let output = first(value, &["/completion_tokens", "/output_tokens"]);
+    let input = first(value, &[&["prompt_tokens"], &["input_tokens"]]);
+    let output = first(value, &[&["completion_tokens"], &["output_tokens"]]);
     let reasoning = first(
         value,
         &[
-            "/completion_tokens_details/reasoning_tokens",
-            "/reasoning_tokens",
+            &["completion_tokens_details", "reasoning_tokens"],
+            &["reasoning_tokens"],
         ],
     );
     let usage = Usage {
@@ -24,13 +24,13 @@ pub fn usage(value: &Value) -> Option<Usage> {
         cache_read_tokens: first(
             value,
             &[
-                "/prompt_tokens_details/cached_tokens",
+                &["prompt_tokens_details", "cached_tokens"],
                 // DeepSeek, Mistral
-                "/prompt_cache_hit_tokens",
-                "/num_cached_tokens",
+                &["prompt_cache_hit_tokens"],
+                &["num_cached_tokens"],
             ],
         ),
-        cache_write_tokens: first(value, &["/prompt_tokens_details/cache_write_tokens"]),
+        cache_write_tokens: first(value, &[&["prompt_tokens_details", "cache_write_tokens"]]),
         reasoning_tokens: reasoning,
     };
     (usage != NOTHING).then_some(usage)
@@ -47,7 +47,7 @@ const NOTHING: Usage = Usage {
 /// The output with reasoning. OpenAI counts reasoning among the tokens of the
 /// completion; xAI counts it beside them, which shows in the total.
 fn with_reasoning(value: &Value, input: Option<u64>, output: u64, reasoning: Option<u64>) -> u64 {
-    let total = first(value, &["/total_tokens"]);
+    let total = first(value, &[&["total_tokens"]]);
     let sum = reasoning.and_then(|reasoning| output.checked_add(reasoning));
     match (total, input, sum) {
         (Some(total), Some(input), Some(sum)) if input.checked_add(sum) == Some(total) => sum,
@@ -55,10 +55,14 @@ fn with_reasoning(value: &Value, input: Option<u64>, output: u64, reasoning: Opt
     }
 }
 
-fn first(value: &Value, pointers: &[&str]) -> Option<u64> {
-    pointers
-        .iter()
-        .find_map(|pointer| count(value.pointer(pointer)?))
+/// The first count that is there, each by the names of the members on the way
+/// to it. A pointer would be taken apart, and its parts copied, for each.
+fn first(value: &Value, places: &[&[&str]]) -> Option<u64> {
+    let at = |place: &&[&str]| {
+        let mut names = place.iter();
+        count(names.try_fold(value, |value, name| value.get(name))?)
+    };
+    places.iter().find_map(at)
 }
 
 /// A whole number, also one that is written as `12.0`.
