@@ -2,7 +2,7 @@
 //! body, which may not be silent for too long.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use futures_util::{Stream, StreamExt};
 use http::{HeaderMap, HeaderName, Response, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Body, Frame};
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep};
 
 use super::client::{BoxError, Received, causes};
@@ -112,7 +113,9 @@ impl Silence {
             return Poll::Pending;
         }
         self.waker = Some(context.waker().clone());
-        while timer.as_mut().poll(context).is_ready() {
+        // Without a budget: a timer that is told to ask again later has not
+        // noted whom to wake.
+        while pin!(unconstrained(timer.as_mut())).poll(context).is_ready() {
             if timer.deadline() >= end {
                 return Poll::Ready(());
             }
@@ -339,6 +342,8 @@ impl Received {
 
 #[cfg(test)]
 mod tests {
+    use tokio::task::coop;
+
     use super::*;
 
     const LIMIT: Duration = Duration::from_millis(400);
@@ -359,6 +364,22 @@ mod tests {
         }
         assert!(waits(&mut silence, LIMIT, 100).await);
         assert!(!waits(&mut silence, LIMIT, 5_000).await);
+    }
+
+    #[tokio::test]
+    async fn a_task_that_has_used_up_its_budget_is_woken_too() {
+        let mut silence = Silence::default();
+        let waiting = std::future::poll_fn(move |context| {
+            while coop::has_budget_remaining() {
+                if let Poll::Ready(spent) = coop::poll_proceed(context) {
+                    spent.made_progress();
+                }
+            }
+            silence.poll(context, LIMIT)
+        });
+        let waiting = tokio::time::timeout(Duration::from_secs(5), waiting);
+        let ended = tokio::spawn(async move { waiting.await.is_ok() });
+        assert!(ended.await.unwrap());
     }
 
     #[tokio::test]
