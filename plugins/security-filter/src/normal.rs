@@ -33,17 +33,29 @@ pub fn normal(text: &str) -> String {
 
 /// A text in lower case, if that differs from its plain form in white space
 /// only: if it is ASCII and has no controls. Without a branch for each byte,
-/// since most texts are long and go this way.
+/// and in blocks, since most texts are long and go this way, and in a sandbox
+/// every round of a loop looks whether it is to be interrupted.
 pub fn lower(text: String) -> Option<Vec<u8>> {
     let mut bytes = text.into_bytes();
+    let (blocks, rest) = bytes.as_chunks_mut::<64>();
+    let mut odd = lower_in_place(rest);
+    for block in blocks {
+        odd |= lower_in_place(block);
+    }
+    (odd == 0).then_some(bytes)
+}
+
+/// Whether there was anything odd: not 0.
+#[inline]
+fn lower_in_place(bytes: &mut [u8]) -> u8 {
     let mut odd = 0;
-    for byte in &mut bytes {
+    for byte in bytes {
         let is_shown = (b' '..=b'~').contains(byte);
         let is_space = (b'\t'..=b'\r').contains(byte);
         odd |= u8::from(!(is_shown | is_space));
         byte.make_ascii_lowercase();
     }
-    (odd == 0).then_some(bytes)
+    odd
 }
 
 /// Text with white space collapsed, and none at its ends.
