@@ -123,6 +123,14 @@ impl Request {
         }
     }
 
+    /// What they say, one after another.
+    pub fn content(&self) -> String {
+        match (self.dialect, self.body.root()) {
+            (Some(dialect), Some(body)) => dialect.content(body),
+            _ => String::new(),
+        }
+    }
+
     pub fn set_body(&mut self, body: Bytes) {
         self.body = Json::new(body);
     }

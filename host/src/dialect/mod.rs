@@ -36,7 +36,7 @@ use crate::json::Node;
 pub use answer::{Settings, StreamRenderer};
 pub use error::{ErrorView, SECURITY_FILTER_ERROR};
 pub use request::{Hub, InvalidRequest, token_limit};
-pub use texts::{Text, joined};
+pub use texts::{Text, Texts};
 pub use watch::Watch;
 
 /// Every dialect that the host knows; the first is the hub.
@@ -74,13 +74,27 @@ pub trait Dialect: Send + Sync {
     /// that a request carries to the provider.
     fn has_field(&self, name: &str) -> bool;
 
+    /// Looks for all texts that a model will read.
+    fn look_for<'a>(&self, texts: &mut Texts<'a>, body: Node<'a>);
+
     /// All texts that a model will read, in the order of the body.
     ///
     /// Every pointer names a non-empty JSON string. Not covered, because no
     /// pointer to a string can name them: keys of objects (the names of a
     /// tool's parameters, unless they are listed in `required`), and encoded
     /// data (images, base64 documents, signatures).
-    fn texts<'a>(&self, body: Node<'a>) -> Vec<Text<'a>>;
+    fn texts<'a>(&self, body: Node<'a>) -> Vec<Text<'a>> {
+        let mut texts = Texts::with_pointers();
+        self.look_for(&mut texts, body);
+        texts.into_vec()
+    }
+
+    /// What all these texts say, one after another.
+    fn content(&self, body: Node<'_>) -> String {
+        let mut texts = Texts::without_pointers();
+        self.look_for(&mut texts, body);
+        texts.joined()
+    }
 
     /// Pointers to the members that limit the output tokens of one choice; a
     /// request without any is limited by setting the first.

@@ -36,11 +36,6 @@ impl<'a> Text<'a> {
     }
 }
 
-/// What all of them say, one after another.
-pub fn joined(texts: &[Text<'_>]) -> String {
-    Node::joined(texts.iter().map(|text| text.value))
-}
-
 /// Who says something; of what a client wrote, its own words.
 pub type Role<'a> = Cow<'a, str>;
 
@@ -76,23 +71,48 @@ const WORDS: [&str; 12] = [
 const LONGEST_WORD: usize = 256;
 
 /// The texts of a body, and the place that is being looked at.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Texts<'a> {
     found: Vec<Text<'a>>,
     pointer: String,
+    /// Whether pointers are wanted: they take longer than all the rest.
+    has_pointers: bool,
 }
 
 impl<'a> Texts<'a> {
+    pub fn with_pointers() -> Self {
+        Self {
+            found: Vec::new(),
+            pointer: String::new(),
+            has_pointers: true,
+        }
+    }
+
+    /// For texts of which only the contents matter: their pointers are empty.
+    pub fn without_pointers() -> Self {
+        Self {
+            has_pointers: false,
+            ..Self::with_pointers()
+        }
+    }
+
     /// What was found, in the order in which it was.
     pub fn into_vec(self) -> Vec<Text<'a>> {
         self.found
     }
 
+    /// What all of them say, one after another.
+    pub fn joined(&self) -> String {
+        Node::joined(self.found.iter().map(|text| text.value))
+    }
+
     /// Looks at a value that stands under `key` here.
     pub fn within(&mut self, key: &str, look: impl FnOnce(&mut Self)) {
         let before = self.pointer.len();
-        self.pointer.push('/');
-        push_escaped(&mut self.pointer, key);
+        if self.has_pointers {
+            self.pointer.push('/');
+            push_escaped(&mut self.pointer, key);
+        }
         look(self);
         self.pointer.truncate(before);
     }
@@ -115,8 +135,10 @@ impl<'a> Texts<'a> {
     pub fn each(&mut self, array: Node<'a>, mut look: impl FnMut(&mut Self, Node<'a>)) {
         let before = self.pointer.len();
         for (index, value) in array.elements().enumerate() {
-            // Writing to a string cannot fail.
-            let _ = write!(self.pointer, "/{index}");
+            if self.has_pointers {
+                // Writing to a string cannot fail.
+                let _ = write!(self.pointer, "/{index}");
+            }
             look(self, value);
             self.pointer.truncate(before);
         }

@@ -153,7 +153,7 @@ impl HostRequest for State {
     }
 
     fn content(&mut self, handle: Resource<Request>) -> Fallible<String> {
-        Ok(dialect::joined(&self.request(&handle)?.texts()))
+        Ok(self.request(&handle)?.content())
     }
 
     fn get(&mut self, handle: Resource<Request>, pointer: String) -> Fallible<Option<String>> {

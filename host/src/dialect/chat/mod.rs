@@ -15,7 +15,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use super::request::choice_count;
-use super::{Dialect, ErrorView, Hub, InvalidRequest, Settings, StreamRenderer, Text, Watch};
+use super::{Dialect, ErrorView, Hub, InvalidRequest, Settings, StreamRenderer, Texts, Watch};
 use crate::event::{Failure, ModelEvent};
 use crate::json::Node;
 
@@ -44,8 +44,8 @@ impl Dialect for Chat {
         name.starts_with("openai-") && !billing
     }
 
-    fn texts<'a>(&self, body: Node<'a>) -> Vec<Text<'a>> {
-        request::texts(body)
+    fn look_for<'a>(&self, texts: &mut Texts<'a>, body: Node<'a>) {
+        request::look_for(texts, body);
     }
 
     /// `max_output_tokens` is the Responses API's; servers that read requests

@@ -1,6 +1,6 @@
 //! Reads the body of a chat completions request.
 
-use crate::dialect::texts::{ASSISTANT, Role, SYSTEM, TOOL, TOOL_DEFINITION, Text, Texts, USER};
+use crate::dialect::texts::{ASSISTANT, Role, SYSTEM, TOOL, TOOL_DEFINITION, Texts, USER};
 use crate::json::Node;
 
 /// Members of the body with words that steer a request and that no model
@@ -26,11 +26,9 @@ const SETTINGS: [&str; 18] = [
     "stream_options",
 ];
 
-/// See [`crate::dialect::Dialect::texts`].
-pub fn texts<'a>(body: Node<'a>) -> Vec<Text<'a>> {
-    let mut texts = Texts::default();
+/// See [`crate::dialect::Dialect::look_for`].
+pub fn look_for<'a>(texts: &mut Texts<'a>, body: Node<'a>) {
     texts.members(body, member);
-    texts.into_vec()
 }
 
 /// A member of the body, if a model reads it.

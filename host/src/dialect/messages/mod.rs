@@ -18,8 +18,8 @@ use http::HeaderMap;
 use serde_json::{Value, json};
 
 use super::{
-    Dialect, ErrorView, Hub, InvalidRequest, SECURITY_FILTER_ERROR, Settings, StreamRenderer, Text,
-    Watch,
+    Dialect, ErrorView, Hub, InvalidRequest, SECURITY_FILTER_ERROR, Settings, StreamRenderer,
+    Texts, Watch,
 };
 use crate::event::{Failure, ModelEvent};
 use crate::json::Node;
@@ -51,8 +51,8 @@ impl Dialect for Messages {
         matches!(name, "anthropic-version" | "anthropic-beta")
     }
 
-    fn texts<'a>(&self, body: Node<'a>) -> Vec<Text<'a>> {
-        request::texts(body)
+    fn look_for<'a>(&self, texts: &mut Texts<'a>, body: Node<'a>) {
+        request::look_for(texts, body);
     }
 
     fn output_limits(&self) -> &'static [&'static str] {

@@ -3,14 +3,15 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::dialect::{Text, joined};
+use crate::dialect::Text;
 use crate::json::Json;
 
 /// Checks that these texts are found in a body, in this order: role, pointer,
 /// content.
 fn assert_texts(dialect: &str, body: &Value, expected: &[(&str, &str, &str)]) {
     let json = Json::new(body.to_string().into());
-    let texts = by_name(dialect).unwrap().texts(json.root().unwrap());
+    let (dialect, root) = (by_name(dialect).unwrap(), json.root().unwrap());
+    let texts = dialect.texts(root);
     let contents: Vec<_> = texts.iter().map(Text::content).collect();
     let found: Vec<_> = texts
         .iter()
@@ -18,7 +19,7 @@ fn assert_texts(dialect: &str, body: &Value, expected: &[(&str, &str, &str)]) {
         .map(|(text, content)| (&*text.role, &*text.pointer, &**content))
         .collect();
     assert_eq!(found, expected);
-    assert_eq!(joined(&texts), contents.concat());
+    assert_eq!(dialect.content(root), contents.concat());
     for (_, pointer, content) in found {
         assert_eq!(body.pointer(pointer), Some(&json!(content)), "{pointer}");
     }
