@@ -117,18 +117,16 @@ impl Request {
 
     /// The texts that a model will read; none if the host cannot tell them.
     pub fn texts(&self) -> Vec<dialect::Text<'_>> {
-        match (self.dialect, self.body.root()) {
-            (Some(dialect), Some(body)) => dialect.texts(body),
-            _ => Vec::new(),
-        }
+        let read = self.dialect.zip(self.body.root());
+        read.map(|(dialect, body)| dialect.texts(body))
+            .unwrap_or_default()
     }
 
     /// What they say, one after another.
     pub fn content(&self) -> String {
-        match (self.dialect, self.body.root()) {
-            (Some(dialect), Some(body)) => dialect.content(body),
-            _ => String::new(),
-        }
+        let read = self.dialect.zip(self.body.root());
+        read.map(|(dialect, body)| dialect.content(body))
+            .unwrap_or_default()
     }
 
     pub fn set_body(&mut self, body: Bytes) {

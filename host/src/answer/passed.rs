@@ -60,7 +60,7 @@ pub async fn passed_through(
                 dialect,
                 settings: origin.settings(&facts),
                 watch: Watch::new(dialect),
-                events: Some(Sse::new(frame)),
+                parser: Some(Sse::new(frame)),
                 pending: BytesMut::new(),
             });
             let idle = route.idle_timeout;
@@ -105,7 +105,7 @@ struct Watching {
     settings: Settings,
     watch: Watch,
     /// None once an event grew beyond its bound: the rest goes unwatched.
-    events: Option<Sse>,
+    parser: Option<Sse>,
     /// The beginning of an event.
     pending: BytesMut,
 }
@@ -147,14 +147,14 @@ impl Passing {
 impl Watching {
     /// Looks at bytes, and answers what may be passed on.
     fn see(&mut self, bytes: Bytes) -> Bytes {
-        let held = match &mut self.events {
-            Some(events) => events
+        let held = match &mut self.parser {
+            Some(parser) => parser
                 .push(&bytes, |event| learn(&mut self.watch, &event))
-                .map(|()| events.held()),
+                .map(|()| parser.held()),
             None => Ok(0),
         };
         let held = held.unwrap_or_else(|_| {
-            self.events = None;
+            self.parser = None;
             0
         });
         if held == 0 && self.pending.is_empty() {
@@ -168,11 +168,11 @@ impl Watching {
     /// The upstream has closed: what is left to pass on, or a failure if it
     /// was too early.
     fn end(&mut self) -> Result<Bytes, Failure> {
-        if let Some(events) = &mut self.events {
-            events.finish(|event| learn(&mut self.watch, &event));
+        if let Some(parser) = &mut self.parser {
+            parser.finish(|event| learn(&mut self.watch, &event));
         }
         // Some servers never write a terminator after the reason to finish.
-        if self.events.is_some() && self.watch.truncated() && !self.watch.finished {
+        if self.parser.is_some() && self.watch.truncated() && !self.watch.finished {
             let message = "the upstream ended its answer before it was finished";
             return Err(Failure::new(Kind::Upstream, message).with_code("upstream_truncated"));
         }

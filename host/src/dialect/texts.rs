@@ -75,7 +75,7 @@ const LONGEST_WORD: usize = 256;
 pub struct Texts<'a> {
     found: Vec<Text<'a>>,
     pointer: String,
-    /// Whether pointers are wanted: they take longer than all the rest.
+    /// Whether pointers are wanted. Who only wants contents need not wait for them.
     has_pointers: bool,
 }
 

@@ -31,8 +31,6 @@ pub struct Sse {
     /// The bytes that have come of the event under way.
     held: Vec<u8>,
     line: Line,
-    /// The first event, which may begin with a byte order mark, is over.
-    begun: bool,
 }
 
 /// Where a parser is among the lines.
@@ -42,6 +40,8 @@ struct Line {
     start: usize,
     /// A CR ended the last line: an LF that follows belongs to it.
     after_cr: bool,
+    /// The first event, which may begin with a byte order mark, is over.
+    begun: bool,
 }
 
 impl Sse {
@@ -50,7 +50,6 @@ impl Sse {
             limit,
             held: Vec::new(),
             line: Line::default(),
-            begun: false,
         }
     }
 
@@ -74,14 +73,14 @@ impl Sse {
         if !self.held.is_empty() {
             let held = self.held.len();
             self.held.extend_from_slice(bytes);
-            let Some(end) = self.line.end_of_event(&self.held, held, self.begun) else {
+            let Some(end) = self.line.end_of_event(&self.held, held) else {
                 return self.within_limit(self.held.len());
             };
             bytes = &bytes[end - held..];
             let event = std::mem::take(&mut self.held);
             self.end_event(&event[..end], &mut show)?;
         }
-        while let Some(end) = self.line.end_of_event(bytes, 0, self.begun) {
+        while let Some(end) = self.line.end_of_event(bytes, 0) {
             let (event, rest) = bytes.split_at(end);
             self.end_event(event, &mut show)?;
             bytes = rest;
@@ -106,7 +105,7 @@ impl Sse {
 
     fn end_event(&mut self, raw: &[u8], show: impl FnMut(Event<'_>)) -> Result<(), TooLarge> {
         self.within_limit(raw.len())?;
-        let is_first = !std::mem::replace(&mut self.begun, true);
+        let is_first = !std::mem::replace(&mut self.line.begun, true);
         Event::of(raw, is_first).map(show);
         Ok(())
     }
@@ -122,9 +121,8 @@ impl Sse {
 
 impl Line {
     /// Where the event ends that `bytes` begin with, of which those before
-    /// `seen` have been looked at; none if it does not end in them. `begun` says
-    /// whether there were events before it.
-    fn end_of_event(&mut self, bytes: &[u8], seen: usize, begun: bool) -> Option<usize> {
+    /// `seen` have been looked at; none if it does not end in them.
+    fn end_of_event(&mut self, bytes: &[u8], seen: usize) -> Option<usize> {
         let mut from = seen;
         while let Some(at) = memchr::memchr2(b'\n', b'\r', &bytes[from..]) {
             let (line, mut end) = (&bytes[self.start..from + at], from + at + 1);
@@ -134,7 +132,7 @@ impl Line {
                     next => self.after_cr = next.is_none(),
                 }
             }
-            let is_marked = !begun && self.start == 0 && line == BYTE_ORDER_MARK;
+            let is_marked = !self.begun && self.start == 0 && line == BYTE_ORDER_MARK;
             if line.is_empty() || is_marked {
                 self.start = 0;
                 return Some(end);

@@ -100,10 +100,10 @@ impl Shape {
 
     /// The text of a chunk of this shape.
     fn text(&self, chunk: &[u8]) -> Option<String> {
-        let (text, rest) = string(after(chunk, &self.before)?)?;
-        let rest = after(rest, &self.between)?;
+        let (text, rest) = string(past(chunk, &self.before)?)?;
+        let rest = past(rest, &self.between)?;
         let rest = match &self.after {
-            Some(end) => after(string(rest)?.1, end)?,
+            Some(after) => past(string(rest)?.1, after)?,
             None => rest,
         };
         rest.is_empty().then_some(text)
@@ -137,7 +137,7 @@ struct Delta<'a> {
 
 /// What follows a beginning; none if it begins otherwise. `strip_prefix` goes
 /// byte by byte in WebAssembly, and this is most of a chunk.
-fn after<'c>(chunk: &'c [u8], beginning: &[u8]) -> Option<&'c [u8]> {
+fn past<'c>(chunk: &'c [u8], beginning: &[u8]) -> Option<&'c [u8]> {
     let (begins, rest) = chunk.split_at_checked(beginning.len())?;
     let (blocks, end) = begins.as_chunks::<16>();
     let (expected, expected_end) = beginning.as_chunks::<16>();
