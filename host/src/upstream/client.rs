@@ -14,25 +14,27 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING};
+use http::uri::Scheme;
 use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
-use hyper::body::{Bytes, Incoming as Plain};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::{self, connect::HttpConnector};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls_platform_verifier::BuilderVerifierExt;
-use tokio::net::TcpStream;
 use tower::Service;
 use tower_http::decompression::Decompression;
 
+use super::connection::Stream;
+use super::pool::{Pool, Pooled};
 use super::sent::Sent;
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long an idle connection is kept. Providers close theirs after minutes.
-const IDLE_CONNECTION: Duration = Duration::from_secs(60);
+pub(super) const IDLE_CONNECTION: Duration = Duration::from_secs(60);
 
 /// How often a connection that says nothing is asked whether its peer is still
 /// there, how often without an answer, and how long what was sent may go
@@ -56,12 +58,17 @@ pub(super) type BoxError = Box<dyn StdError + Send + Sync>;
 pub struct ConnectorError(#[from] rustls::Error);
 
 /// See the module.
-#[derive(Debug)]
-pub struct Client(legacy::Client<Connector, Sent>);
+pub struct Client {
+    /// What speaks TLS, and maybe HTTP/2.
+    secure: legacy::Client<Connector, Sent>,
+    plain: Arc<Pool>,
+}
 
 /// The body of an answer, without compression.
 pub enum Received {
-    Plain(Plain),
+    /// Of a connection that has a task of its own.
+    Brought(Incoming),
+    Pooled(Pooled),
     Unpacked(UnsyncBoxBody<Bytes, BoxError>),
 }
 
@@ -75,44 +82,56 @@ impl Client {
     /// A client with connections of its own, which live on the runtime that
     /// it is used on.
     pub fn new(connector: Connector) -> Self {
-        let mut pool = legacy::Client::builder(TokioExecutor::new());
-        pool.timer(TokioTimer::new())
+        let mut secure = legacy::Client::builder(TokioExecutor::new());
+        secure
+            .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_CONNECTION)
-            // Some servers know the fields of HTTP/1 in this spelling only.
             .http1_title_case_headers(true);
-        Self(pool.build(connector))
+        Self {
+            secure: secure.build(connector.clone()),
+            plain: Pool::new(connector),
+        }
     }
 
     /// Sends a request, and answers the head of the answer.
     pub(super) async fn send(
         &self,
         mut request: Request<Sent>,
-    ) -> Result<Response<Received>, legacy::Error> {
+    ) -> Result<Response<Received>, BoxError> {
         let headers = request.headers_mut();
         let any = HeaderValue::from_static("*/*");
         headers.entry(ACCEPT).or_insert(any);
         headers.insert(ACCEPT_ENCODING, CODINGS);
+        if request.uri().scheme() == Some(&Scheme::HTTPS) {
+            let response = self.send_securely(request).await?;
+            return Ok(unpacked(response, Received::Brought).await);
+        }
+        let response = self.plain.send(request).await?;
+        Ok(unpacked(response, Received::Pooled).await)
+    }
+
+    /// Over HTTP/2 a connection may be closed in an orderly way with requests
+    /// on it that were not looked at: those are sent again.
+    async fn send_securely(
+        &self,
+        mut request: Request<Sent>,
+    ) -> Result<Response<Incoming>, legacy::Error> {
         for _ in 0..RETRIES {
             let Some(again) = copy(&request) else {
                 break;
             };
-            match self.0.request(request).await {
+            match self.secure.request(request).await {
                 Err(error) if is_unseen(&error) => request = again,
-                answered => return Ok(unpacked(answered?).await),
+                answered => return answered,
             }
         }
-        Ok(unpacked(self.0.request(request).await?).await)
+        self.secure.request(request).await
     }
 }
 
-/// A copy of a request that may have to be sent again: over HTTP/2, which is
-/// spoken with TLS only, a connection may be closed in an orderly way with
-/// requests on it that were not looked at.
+/// A copy of a request that may have to be sent again.
 fn copy(request: &Request<Sent>) -> Option<Request<Sent>> {
-    if request.uri().scheme() != Some(&http::uri::Scheme::HTTPS) {
-        return None;
-    }
     let mut copy = Request::new(request.body().copy()?);
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
@@ -122,7 +141,7 @@ fn copy(request: &Request<Sent>) -> Option<Request<Sent>> {
 
 /// Whether the upstream said that it had not looked at the request (RFC 9113,
 /// section 8.7), or was about to close the connection.
-fn is_unseen(error: &legacy::Error) -> bool {
+fn is_unseen(error: &(dyn StdError + 'static)) -> bool {
     let told = causes(error).find_map(|cause| cause.downcast_ref::<h2::Error>());
     told.is_some_and(|told| {
         let reason = told.reason();
@@ -145,7 +164,7 @@ pub(super) fn causes<'e>(
 }
 
 /// Whether a connection was not made because of the time that it took.
-pub(super) fn is_late(error: &legacy::Error) -> bool {
+pub(super) fn is_late(error: &(dyn StdError + 'static)) -> bool {
     causes(error).any(|cause| {
         let timed_out = |e: &std::io::Error| e.kind() == std::io::ErrorKind::TimedOut;
         cause.is::<ConnectTimeout>() || cause.downcast_ref().is_some_and(timed_out)
@@ -153,13 +172,16 @@ pub(super) fn is_late(error: &legacy::Error) -> bool {
 }
 
 /// Undoes the compression of an answer, if there is any.
-async fn unpacked(response: Response<Plain>) -> Response<Received> {
+async fn unpacked<B>(response: Response<B>, plain: impl FnOnce(B) -> Received) -> Response<Received>
+where
+    B: Body<Data = Bytes, Error = hyper::Error> + Send + 'static,
+{
     if !response.headers().contains_key(CONTENT_ENCODING) {
-        return response.map(Received::Plain);
+        return response.map(plain);
     }
     // The crate has its decoders behind a service only: this one answers with
     // what it is asked.
-    let echo = tower::service_fn(|request: Request<Response<Plain>>| {
+    let echo = tower::service_fn(|request: Request<Response<B>>| {
         std::future::ready(Ok::<_, Infallible>(request.into_body()))
     });
     let Ok(unpacked) = Decompression::new(echo).call(Request::new(response)).await;
@@ -206,7 +228,7 @@ impl Connector {
 }
 
 impl Service<Uri> for Connector {
-    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Response = Stream;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 

@@ -37,9 +37,9 @@ pub struct Incoming {
 /// The most bytes that are passed on together, if they came one by one.
 const GATHERED: usize = 32 << 10;
 
-/// How often a piece that has come lets others come before it is passed on.
-/// Twice, because hyper asks again at once if it has nothing left to write: the
-/// task that reads from the upstream runs only after that.
+/// How often a piece lets others come before it is passed on, if another task
+/// brings them. Twice, because hyper asks again at once if it has nothing left
+/// to write: that task runs only after that.
 const YIELDS: u8 = 2;
 
 /// Pieces of a stream that have come while others were under way: passing each
@@ -273,7 +273,7 @@ impl Incoming {
                 }
                 Poll::Pending if gathered.pieces.len() == 0 => return Poll::Pending,
                 // More may have come already, and waits to be brought.
-                Poll::Pending if gathered.yielded < YIELDS => {
+                Poll::Pending if self.body.is_brought() && gathered.yielded < YIELDS => {
                     gathered.yielded += 1;
                     context.waker().wake_by_ref();
                     return Poll::Pending;
@@ -311,9 +311,15 @@ impl Received {
         Self::Unpacked(StreamBody::new(frames).boxed_unsync())
     }
 
+    /// Whether a task of its own may read it from the connection.
+    fn is_brought(&self) -> bool {
+        !matches!(self, Self::Pooled(_))
+    }
+
     fn length(&self) -> Option<u64> {
         match self {
-            Self::Plain(body) => body.size_hint().exact(),
+            Self::Brought(body) => body.size_hint().exact(),
+            Self::Pooled(body) => body.size_hint().exact(),
             Self::Unpacked(body) => body.size_hint().exact(),
         }
     }
@@ -321,7 +327,8 @@ impl Received {
     fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, String>>> {
         loop {
             let frame = match self {
-                Self::Plain(body) => Pin::new(body).poll_frame(context).map_err(|e| told(&e)),
+                Self::Brought(body) => Pin::new(body).poll_frame(context).map_err(|e| told(&e)),
+                Self::Pooled(body) => Pin::new(body).poll_frame(context).map_err(|e| told(&e)),
                 Self::Unpacked(body) => Pin::new(body)
                     .poll_frame(context)
                     .map_err(|e| told(e.as_ref())),

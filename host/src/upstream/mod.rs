@@ -2,7 +2,8 @@
 //! long the answer may take.
 //!
 //! - `base`: a base URL, and what is below it
-//! - `client`: connections and their bounds
+//! - `client`: what all requests go through, and its bounds
+//! - `pool`, `connection`: connections without TLS
 //! - `sent`, `incoming`: a request's body, and the answer
 //!
 //! Credentials are placed here, after the last plugin has run, and nowhere
@@ -10,9 +11,12 @@
 
 mod base;
 mod client;
+mod connection;
 mod incoming;
+mod pool;
 mod sent;
 
+use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,12 +24,11 @@ use bytes::Bytes;
 use http::Response;
 use http::header::{AUTHORIZATION, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
-use hyper_util::client::legacy;
 use tokio::sync::oneshot;
 
 pub use base::Base;
+use client::{BoxError, causes, is_late};
 pub use client::{Client, Connector, ConnectorError, Received, install_cryptography};
-use client::{causes, is_late};
 pub use incoming::Incoming;
 use incoming::told;
 pub use sent::{Relaying, Sent, Unsent};
@@ -174,11 +177,13 @@ impl Outgoing {
 /// The answer, if it is one that can be passed on.
 fn head(
     host: &Arc<str>,
-    answered: Result<Response<Received>, legacy::Error>,
+    answered: Result<Response<Received>, BoxError>,
     veil: Option<Veil>,
 ) -> Result<Incoming, Failure> {
-    let response =
-        answered.map_err(|error| unsent(&error).unwrap_or_else(|| unreachable(host, &error)))?;
+    let response = answered.map_err(|error| {
+        let error = error.as_ref();
+        unsent(error).unwrap_or_else(|| unreachable(host, error))
+    })?;
     if response.status().is_informational() {
         let message = format!("upstream {host} answered {}", response.status().as_u16());
         return Err(Failure::new(Kind::Upstream, message));
@@ -279,7 +284,7 @@ fn place(
 }
 
 /// What a client's body failed with, if that is why the request was not sent.
-fn unsent(error: &legacy::Error) -> Option<Failure> {
+fn unsent(error: &(dyn StdError + 'static)) -> Option<Failure> {
     let unsent = causes(error).find_map(|cause| cause.downcast_ref::<Unsent>())?;
     let failure = |kind| Failure::new(kind, unsent.to_string());
     Some(match unsent {
@@ -289,7 +294,7 @@ fn unsent(error: &legacy::Error) -> Option<Failure> {
     })
 }
 
-fn unreachable(host: &str, error: &legacy::Error) -> Failure {
+fn unreachable(host: &str, error: &(dyn StdError + 'static)) -> Failure {
     let failure = if is_late(error) {
         let message = format!("upstream {host} could not be connected to in time");
         Failure::new(Kind::UpstreamTimeout, message)

@@ -1,0 +1,158 @@
+//! A connection that speaks HTTP/1 to an upstream, and moves while the exchange
+//! that has it waits.
+//!
+//! A connection with a task of its own hands each piece of an answer through a
+//! channel to another task, and each piece costs both tasks a turn. Here there
+//! is one: what the system brings wakes the exchange, which then moves its
+//! connection for as long as there is something to do, and takes what comes of
+//! it. Nothing is read that nobody waits for.
+
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use futures_util::task::AtomicWaker;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_rustls::MaybeHttpsStream;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::task::coop;
+
+use super::sent::Sent;
+
+/// What a connection is made over.
+pub(super) type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+
+/// See the module.
+pub(super) struct Connection {
+    requests: SendRequest<Sent>,
+    inner: http1::Connection<Stream, Sent>,
+    open: bool,
+    /// Whether what it brings about was not ready when it was last moved.
+    dry: bool,
+    bell: Arc<Bell>,
+    /// Rings the bell.
+    waker: Waker,
+}
+
+/// Rung when a connection can go on.
+struct Bell {
+    rung: AtomicBool,
+    /// Whether the connection is being moved: it goes on then without anyone
+    /// being woken.
+    moving: AtomicBool,
+    /// Whom it wakes.
+    exchange: AtomicWaker,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    // Either this sees that nobody moves the connection, or whoever does sees
+    // that it was rung: both are in one order for all threads.
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.rung.store(true, Ordering::SeqCst);
+        if !self.moving.load(Ordering::SeqCst) {
+            self.exchange.wake();
+        }
+    }
+}
+
+impl Connection {
+    /// Begins to speak HTTP/1.
+    pub async fn over(stream: Stream) -> hyper::Result<Box<Self>> {
+        let made = http1::Builder::new()
+            // Some servers know the fields of HTTP/1 in this spelling only.
+            .title_case_headers(true)
+            .handshake(stream);
+        let (requests, inner) = made.await?;
+        let bell = Arc::new(Bell {
+            rung: AtomicBool::new(true),
+            moving: AtomicBool::new(false),
+            exchange: AtomicWaker::new(),
+        });
+        let waker = bell.clone().into();
+        Ok(Box::new(Self {
+            requests,
+            inner,
+            open: true,
+            dry: false,
+            bell,
+            waker,
+        }))
+    }
+
+    /// Sends a request, and answers the head of the answer with what brings
+    /// the body. A request that was not sent comes back.
+    pub async fn send(
+        mut self: Box<Self>,
+        request: Request<Sent>,
+    ) -> Result<Response<(Incoming, Box<Self>)>, TrySendError<Request<Sent>>> {
+        let answer = self.requests.try_send_request(request);
+        self.dry = false;
+        // Without a budget: it would ask to be polled again, of nobody.
+        let mut answer = pin!(coop::unconstrained(answer));
+        let moved = std::future::poll_fn(|context| {
+            self.poll(context, |context| answer.as_mut().poll(context))
+        });
+        let response = moved.await?;
+        Ok(response.map(|body| (body, self)))
+    }
+
+    /// Polls `what`, which only this connection can bring about, and moves the
+    /// connection until it is ready or nothing is left to do.
+    pub fn poll<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        mut what: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        loop {
+            // It is asked again whenever it may have become ready.
+            if !self.dry {
+                let polled = what(&mut Context::from_waker(Waker::noop()));
+                if polled.is_ready() {
+                    return polled;
+                }
+                self.dry = true;
+            }
+            if !self.bell.rung.load(Ordering::SeqCst) {
+                self.bell.exchange.register(context.waker());
+                if !self.bell.rung.load(Ordering::SeqCst) {
+                    return Poll::Pending;
+                }
+            }
+            // A connection that may do no more in this turn says so by ringing.
+            if !coop::has_budget_remaining() {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            self.advance();
+        }
+    }
+
+    fn advance(&mut self) {
+        self.dry = false;
+        self.bell.moving.store(true, Ordering::SeqCst);
+        self.bell.rung.swap(false, Ordering::SeqCst);
+        if self.open {
+            let mut context = Context::from_waker(&self.waker);
+            // How it ended, whoever waits for its answer is told.
+            self.open = Pin::new(&mut self.inner).poll(&mut context).is_pending();
+        }
+        self.bell.moving.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether another request can be sent, as far as is known.
+    pub fn is_idle(&mut self) -> bool {
+        if self.bell.rung.load(Ordering::SeqCst) {
+            self.advance();
+        }
+        self.open && self.requests.is_ready()
+    }
+}

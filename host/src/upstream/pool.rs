@@ -1,0 +1,412 @@
+//! Connections to upstreams without TLS, which are used again and again.
+//!
+//! Which protocol is spoken over TLS is known only when a connection has been
+//! made, and one that speaks HTTP/2 is for many exchanges at a time: those are
+//! hyper-util's (`client`).
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::HOST;
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderValue, Request, Response, Uri};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::task::coop;
+use tokio::time::Instant;
+use tower::ServiceExt;
+
+use super::client::{BoxError, Connector, IDLE_CONNECTION};
+use super::connection::Connection;
+use super::sent::Sent;
+
+/// The most idle connections that are kept for one upstream.
+const MAX_IDLE: usize = 1024;
+
+/// How often idle connections are looked at: whether their peers have closed
+/// them, and how long they have been idle.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// See the module.
+pub(super) struct Pool {
+    connector: Connector,
+    idle: Mutex<HashMap<Authority, Vec<Idle>>>,
+    /// Whether someone looks at them.
+    looking: AtomicBool,
+}
+
+struct Idle {
+    connection: Box<Connection>,
+    since: Instant,
+}
+
+/// The body of an answer, with the connection that brings it.
+pub struct Pooled {
+    body: Incoming,
+    /// None once it has been given back.
+    held: Option<Held>,
+}
+
+struct Held {
+    connection: Box<Connection>,
+    authority: Authority,
+    pool: Weak<Pool>,
+}
+
+/// A request that names no upstream.
+#[derive(Debug, thiserror::Error)]
+#[error("the request names no host")]
+struct NoHost;
+
+impl Pool {
+    pub fn new(connector: Connector) -> Arc<Self> {
+        Arc::new(Self {
+            connector,
+            idle: Mutex::default(),
+            looking: AtomicBool::new(false),
+        })
+    }
+
+    /// Sends a request, and answers the head of the answer.
+    pub async fn send(
+        self: &Arc<Self>,
+        mut request: Request<Sent>,
+    ) -> Result<Response<Pooled>, BoxError> {
+        let to = request.uri().clone();
+        let authority = to.authority().ok_or(NoHost)?;
+        // A base URL has neither a user nor the scheme's own port (`base`).
+        let host = HeaderValue::from_str(authority.as_str())?;
+        request.headers_mut().insert(HOST, host);
+        *request.uri_mut() = origin_form(&to);
+        while let Some(connection) = self.take(authority) {
+            match connection.send(request).await {
+                Ok(response) => return Ok(self.holding(response, authority)),
+                // Its peer has closed it meanwhile.
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) => request = unsent,
+                    None => return Err(error.into_error().into()),
+                },
+            }
+        }
+        let stream = self.connector.clone().oneshot(to.clone()).await?;
+        let connection = Connection::over(stream).await?;
+        self.look_on();
+        match connection.send(request).await {
+            Ok(response) => Ok(self.holding(response, authority)),
+            Err(error) => Err(error.into_error().into()),
+        }
+    }
+
+    fn holding(
+        self: &Arc<Self>,
+        response: Response<(Incoming, Box<Connection>)>,
+        authority: &Authority,
+    ) -> Response<Pooled> {
+        response.map(|(body, connection)| Pooled {
+            body,
+            held: Some(Held {
+                connection,
+                authority: authority.clone(),
+                pool: Arc::downgrade(self),
+            }),
+        })
+    }
+
+    /// The idle connection that was used last.
+    fn take(&self, authority: &Authority) -> Option<Box<Connection>> {
+        loop {
+            let Idle { connection, since } = self.idle().get_mut(authority)?.pop()?;
+            let mut idle = Idle { connection, since };
+            if idle.may_stay() {
+                return Some(idle.connection);
+            }
+        }
+    }
+
+    fn put(&self, authority: Authority, connection: Box<Connection>) {
+        let since = Instant::now();
+        let mut idle = self.idle();
+        let idle = idle.entry(authority).or_default();
+        if idle.len() < MAX_IDLE {
+            idle.push(Idle { connection, since });
+        }
+    }
+
+    /// Looks at idle connections now and then, for as long as there is a pool.
+    fn look_on(self: &Arc<Self>) {
+        if self.looking.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let pool = Arc::downgrade(self);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(LOOK).await;
+                let Some(pool) = pool.upgrade() else {
+                    return;
+                };
+                pool.idle().retain(|_, idle| {
+                    idle.retain_mut(Idle::may_stay);
+                    !idle.is_empty()
+                });
+            }
+        });
+    }
+
+    fn idle(&self) -> MutexGuard<'_, HashMap<Authority, Vec<Idle>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Idle {
+    fn may_stay(&mut self) -> bool {
+        self.since.elapsed() < IDLE_CONNECTION && self.connection.is_idle()
+    }
+}
+
+/// The target of a request as a server takes it (RFC 9112, section 3.2.1).
+fn origin_form(uri: &Uri) -> Uri {
+    let root = PathAndQuery::from_static("/");
+    uri.path_and_query().cloned().unwrap_or(root).into()
+}
+
+impl Body for Pooled {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Self { body, held } = self.get_mut();
+        let mut body = Pin::new(body);
+        match held {
+            Some(held) => held
+                .connection
+                .poll(context, |context| body.as_mut().poll_frame(context)),
+            None => body.poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Gives the connection back if all of the answer has been taken; otherwise it
+/// is closed, which tells the upstream that nobody wants the rest.
+impl Drop for Pooled {
+    fn drop(&mut self) {
+        let mut body = Pin::new(&mut *self);
+        let ended = std::future::poll_fn(|context| {
+            let frame = body.as_mut().poll_frame(context);
+            Poll::Ready(matches!(frame, Poll::Ready(None)))
+        });
+        // Whoever drops it may have used up its budget.
+        let ended = pin!(coop::unconstrained(ended)).poll(&mut Context::from_waker(Waker::noop()));
+        let Some(held) = self.held.take().filter(|_| ended == Poll::Ready(true)) else {
+            return;
+        };
+        let Held {
+            mut connection,
+            authority,
+            pool,
+        } = held;
+        if let Some(pool) = pool.upgrade().filter(|_| connection.is_idle()) {
+            pool.put(authority, connection);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use http_body_util::BodyExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    const LENGTH: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nword";
+    const CHUNKS: &str =
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nword\r\n0\r\n\r\n";
+    const EMPTY: &str = "HTTP/1.1 204 No Content\r\n\r\n";
+    const CLOSE: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\nword";
+    const MORE: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nword\r\n";
+
+    /// Answers every request with the same bytes, and tells of each connection
+    /// that its client has closed it.
+    struct Server {
+        uri: Uri,
+        made: Arc<AtomicUsize>,
+        closed: mpsc::UnboundedReceiver<()>,
+    }
+
+    impl Server {
+        /// Each connection is closed after `requests` of them.
+        async fn start(answer: &'static str, requests: usize) -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let made = Arc::new(AtomicUsize::new(0));
+            let (tell, closed) = mpsc::unbounded_channel();
+            let count = made.clone();
+            tokio::spawn(async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    tokio::spawn(answer_all(stream, (answer, requests), tell.clone()));
+                }
+            });
+            Self {
+                uri: Uri::try_from(format!("http://{address}/path?query")).unwrap(),
+                made,
+                closed,
+            }
+        }
+
+        fn request(&self) -> Request<Sent> {
+            let mut request = Request::new(Sent::from(Bytes::from_static(b"{}")));
+            *request.method_mut() = http::Method::POST;
+            *request.uri_mut() = self.uri.clone();
+            request
+        }
+
+        fn made(&self) -> usize {
+            self.made.load(Ordering::SeqCst)
+        }
+    }
+
+    async fn answer_all(
+        mut stream: TcpStream,
+        (answer, requests): (&str, usize),
+        tell: mpsc::UnboundedSender<()>,
+    ) {
+        let mut all = Vec::new();
+        for _ in 0..requests {
+            while !all.ends_with(b"{}") {
+                if stream.read_buf(&mut all).await.unwrap_or(0) == 0 {
+                    let _ = tell.send(());
+                    return;
+                }
+            }
+            let head = String::from_utf8(std::mem::take(&mut all)).unwrap();
+            assert!(head.starts_with("POST /path?query HTTP/1.1\r\n"), "{head}");
+            let host = format!("Host: {}\r\n", stream.local_addr().unwrap());
+            assert!(head.contains(&host), "{head}");
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    }
+
+    fn pool() -> Arc<Pool> {
+        Pool::new(Connector::new().unwrap())
+    }
+
+    async fn read(body: &mut Pooled) -> String {
+        let all = body.collect().await.unwrap().to_bytes();
+        String::from_utf8(all.to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_used_again_if_its_answer_is_over() {
+        let cases = [(LENGTH, "word", 1), (CHUNKS, "word", 1), (EMPTY, "", 1)];
+        for (answer, text, made) in cases.into_iter().chain([(CLOSE, "word", 3)]) {
+            let (server, pool) = (Server::start(answer, usize::MAX).await, pool());
+            for _ in 0..3 {
+                let mut response = pool.send(server.request()).await.unwrap();
+                assert_eq!(read(response.body_mut()).await, text, "{answer}");
+            }
+            assert_eq!(server.made(), made, "{answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_of_known_length_is_over_with_its_last_byte() {
+        let (server, pool) = (Server::start(LENGTH, usize::MAX).await, pool());
+        for _ in 0..3 {
+            let mut response = pool.send(server.request()).await.unwrap();
+            let frame = response.body_mut().frame().await.unwrap().unwrap();
+            assert_eq!(frame.into_data().unwrap(), "word");
+        }
+        assert_eq!(server.made(), 1);
+    }
+
+    #[tokio::test]
+    async fn exchanges_at_the_same_time_have_connections_of_their_own() {
+        let (server, pool) = (Server::start(LENGTH, usize::MAX).await, pool());
+        for _ in 0..2 {
+            let sent = (0..4).map(|_| pool.send(server.request()));
+            let answers = futures_util::future::join_all(sent).await;
+            for answer in answers {
+                assert_eq!(read(answer.unwrap().body_mut()).await, "word");
+            }
+        }
+        assert_eq!(server.made(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_its_peer_has_closed_is_not_used() {
+        let (server, pool) = (Server::start(LENGTH, 1).await, pool());
+        for made in 1..=3 {
+            let mut response = pool.send(server.request()).await.unwrap();
+            assert_eq!(read(response.body_mut()).await, "word");
+            assert_eq!(server.made(), made);
+            // Until the system has told that it is closed.
+            let authority = server.uri.authority().unwrap();
+            while let Some(connection) = pool.take(authority) {
+                pool.put(authority.clone(), connection);
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_nobody_wants_closes_its_connection() {
+        let (mut server, pool) = (Server::start(MORE, usize::MAX).await, pool());
+        let mut response = pool.send(server.request()).await.unwrap();
+        let frame = response.body_mut().frame().await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), "word");
+        drop(response);
+        server.closed.recv().await.unwrap();
+        // Nor is a request that nobody waits for any more.
+        let mut silent = Server::start("", usize::MAX).await;
+        let mut sent = Box::pin(pool.send(silent.request()));
+        while silent.made() == 0 {
+            assert!(futures_util::poll!(&mut sent).is_pending());
+            tokio::task::yield_now().await;
+        }
+        drop(sent);
+        silent.closed.recv().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_task_that_has_used_up_its_budget_goes_on() {
+        let (server, pool) = (Server::start(CHUNKS, usize::MAX).await, pool());
+        let exchange = async move {
+            for _ in 0..300 {
+                let mut response = pool.send(server.request()).await.unwrap();
+                while coop::has_budget_remaining() {
+                    coop::consume_budget().await;
+                }
+                assert_eq!(read(response.body_mut()).await, "word");
+            }
+            server.made()
+        };
+        assert_eq!(tokio::spawn(exchange).await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_request_without_a_host_is_refused() {
+        let request = Request::new(Sent::from(Bytes::new()));
+        let error = pool().send(request).await.err().unwrap();
+        assert_eq!(error.to_string(), "the request names no host");
+    }
+}
