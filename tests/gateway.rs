@@ -143,9 +143,11 @@ impl Palisade {
         self.process.gateway.generation().number
     }
 
-    /// Waits until a generation other than `number` is live.
+    /// Waits until a generation other than `number` is live. A plugin that is
+    /// compiled for the first time steps back for exchanges, and those of other
+    /// tests may leave it a twentieth of a core: that takes most of a minute.
     pub async fn reloaded(&self, number: u64) -> bool {
-        for _ in 0..600 {
+        for _ in 0..6000 {
             if self.generation() != number {
                 return true;
             }
