@@ -96,8 +96,8 @@ impl Engines {
 fn serving(instances: u32) -> wasmtime::Result<Engine> {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
-        // A component of one module has two more that tie it to its imports;
-        // Python's has about thirty.
+        // A component of one module has one or two more that tie it to its
+        // imports (`tie`); Python's has about thirty.
         .total_core_instances(instances.saturating_mul(8))
         .total_memories(instances)
         .total_tables(instances.saturating_mul(8))

@@ -23,6 +23,7 @@ use super::engine::Engines;
 use super::grants::capabilities;
 use super::rehearse;
 use super::snapshot::{self, Moment, SnapshotError};
+use super::tie;
 use super::{CONTRACT, Capability, Fixture, Grant, Instances, LoadError, Plugin, Prepared, Terms};
 
 /// How many compiled components are kept in memory, used or not: going back to
@@ -210,7 +211,11 @@ impl Loading<'_> {
     fn image_name(&self, moment: Moment) -> String {
         // What a rehearsal was given may be what it remembers.
         let (grants, config) = (self.grants(), &self.terms.config);
-        let salt = format!("{moment:?}\0{}\0{grants:?}\0{config}", rehearse::VERSION);
+        let salt = format!(
+            "{moment:?}\0{}\0{}\0{grants:?}\0{config}",
+            rehearse::VERSION,
+            tie::VERSION
+        );
         self.name("snapshot", &self.loader.engines.serving, &salt)
     }
 
@@ -218,11 +223,10 @@ impl Loading<'_> {
     async fn take(&self, moment: Moment) -> Result<Arc<Plugin>, NoPlugin> {
         let instrumented =
             self.compiled("instrumented", &self.loader.engines.rehearsing, "", || {
-                let bytes = catch_unwind(AssertUnwindSafe(|| {
-                    snapshot::instrument(&self.source.bytes)
-                }));
-                let panicked = |_| SnapshotError::Shape("it cannot be taken apart".to_owned());
-                Ok(Arc::new(bytes.map_err(panicked)??))
+                let bytes = taken_apart(|| snapshot::instrument(&self.source.bytes));
+                let bytes = bytes
+                    .ok_or_else(|| SnapshotError::Shape("it cannot be taken apart".to_owned()))??;
+                Ok(Arc::new(bytes))
             })?;
         let terms = Arc::new(self.terms.rehearsal());
         let digest = self.source.digest.clone();
@@ -233,9 +237,12 @@ impl Loading<'_> {
             described => described?,
         };
         let (image, before) = snapshot::take(&self.source.bytes, &stand_in, moment).await?;
-        let engine = &self.loader.engines.serving;
-        let component = Component::from_binary(engine, &image)
-            .map_err(|e| SnapshotError::Image(format!("{e:#}")))?;
+        let component = self.tied(&image);
+        let component = component.map_or_else(
+            || Component::from_binary(&self.loader.engines.serving, &image),
+            Ok,
+        );
+        let component = component.map_err(|e| SnapshotError::Image(format!("{e:#}")))?;
         let code = self.checked(component.clone())?.configured();
         let prepared = Prepared::Snapshot(moment);
         let (plugin, after) = self.rehearsed(code, prepared).await?;
@@ -247,6 +254,23 @@ impl Loading<'_> {
         let key = (name, capabilities(self.grants()));
         self.loader.keep(key, &plugin.code);
         Ok(plugin)
+    }
+
+    /// An image whose instances are made sooner, if it can be had.
+    fn tied(&self, image: &[u8]) -> Option<Component> {
+        let tied = match taken_apart(|| tie::tie(image))? {
+            Ok(tied) => tied,
+            Err(why) => {
+                tracing::debug!(plugin = %self.terms.name, %why, "its modules stay as they are");
+                return None;
+            }
+        };
+        let compiled = Component::from_binary(&self.loader.engines.serving, &tied);
+        compiled
+            .inspect_err(|error| {
+                tracing::debug!(plugin = %self.terms.name, %error, "its modules stay as they are");
+            })
+            .ok()
     }
 
     /// Makes the plugin and starts it once: asks an adapter what it takes, shows
@@ -345,6 +369,11 @@ impl From<NoPlugin> for LoadError {
             NoPlugin::NoSnapshot(why) => Self::NotAComponent(why.to_string()),
         }
     }
+}
+
+/// What taking a component apart answers; none if it panics.
+fn taken_apart<T>(how: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(how)).ok()
 }
 
 fn cores() -> usize {

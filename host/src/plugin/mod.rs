@@ -30,6 +30,7 @@ mod snapshot;
 mod stages;
 mod state;
 mod terms;
+mod tie;
 
 use std::collections::BTreeSet;
 use std::fmt;

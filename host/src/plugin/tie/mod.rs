@@ -1,0 +1,242 @@
+//! Ties a component's module to its imports in two instances instead of three.
+//!
+//! A function of the host's is lowered with the memory and the allocator of the
+//! module that imports it, so it cannot be there before that module is, nor the
+//! module before its imports. Tools (wit-component) put two more modules beside
+//! it: a *shim* whose functions jump through a table, and a *fixup* that fills
+//! the table when all are there. Every instance of the component makes all
+//! three.
+//!
+//! Here the memory is in a module of its own, the *base*, which is made first:
+//! the imports are lowered with its memory and given to the main module as they
+//! are. What the main module has and they need, its allocator, is called
+//! through a table of the base that the main module fills itself.
+//!
+//! Only a component of exactly this shape is changed: one main module, whose
+//! data is in place when it begins.
+//!
+//! - `items`: what a component defines
+//! - `plan`: which part is what, if it is of the shape
+//! - `main_module`: the main module, and the base made of it
+//! - `rewrite`: the component written anew
+
+mod items;
+mod main_module;
+mod plan;
+mod rewrite;
+
+use wasm_encoder::Component;
+use wasm_encoder::reencode::{Error, ReencodeComponent};
+use wasmparser::Parser;
+
+use items::Items;
+use main_module::Main;
+use plan::Plan;
+use rewrite::Rewrite;
+
+/// Changes whenever what is written does: it is part of the name that compiled
+/// images are stored under.
+pub(super) const VERSION: u32 = 1;
+
+/// What the main module imports of the base, and from where.
+const BASE: &str = "palisade:base";
+const MEMORY: &str = "memory";
+const LATE: &str = "late";
+
+/// Why a component stays as it is.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Untied {
+    #[error("it is not of the shape that tools give it: {0}")]
+    Shape(&'static str),
+    #[error("it cannot be read: {0}")]
+    Unreadable(#[from] wasmparser::Error),
+}
+
+impl From<Error<Untied>> for Untied {
+    fn from(error: Error<Untied>) -> Self {
+        match error {
+            Error::UserError(error) => error,
+            Error::ParseError(error) => Self::Unreadable(error),
+            _ => Self::Shape("a part that cannot be written again"),
+        }
+    }
+}
+
+fn shape<T>(what: &'static str) -> impl FnOnce() -> Result<T, Untied> {
+    move || Err(Untied::Shape(what))
+}
+
+/// The same component in two instances.
+pub(super) fn tie(component: &[u8]) -> Result<Vec<u8>, Untied> {
+    let items = Items::read(component)?;
+    let plan = Plan::of(&items)?;
+    let main = items.modules.get(plan.main.module as usize);
+    let main = Main::read(main.copied().unwrap_or_default(), &plan.late)?;
+    let mut rewrite = Rewrite::new(&plan, main);
+    let mut tied = Component::new();
+    rewrite.parse_component(&mut tied, Parser::new(0), component)?;
+    match rewrite.lost {
+        true => Err(Untied::Shape("something of the shim is used elsewhere")),
+        false => Ok(tied.finish()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmparser::Payload;
+    use wasmtime::component::{Component as Compiled, Linker};
+    use wasmtime::{Engine, Store};
+
+    use super::*;
+
+    /// Asks the host, through a table of its own, to shout what its memory
+    /// begins with; the host answers in memory that it allocates.
+    const ASKING: &str = r#"(component
+        (import "host" (instance $host
+            (export "shout" (func (param "text" string) (result string)))))
+        (core module $main
+            (import "host" "shout" (func $shout (param i32 i32 i32)))
+            (memory (export "memory") 1)
+            (table 2 funcref)
+            (elem (i32.const 1) $asked)
+            (data (i32.const 16) "gate")
+            (func $asked (call $shout (i32.const 16) (i32.const 4) (i32.const 8)))
+            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) i32.const 1024)
+            (func (export "ask") (result i32)
+                (call_indirect (i32.const 1)) i32.const 8))
+        (core module $shim
+            (type $shout (func (param i32 i32 i32)))
+            (table (export "$imports") 1 funcref)
+            (func (export "0") (type $shout)
+                (call_indirect (type $shout)
+                    (local.get 0) (local.get 1) (local.get 2) (i32.const 0))))
+        (core instance $shim (instantiate $shim))
+        (alias core export $shim "0" (core func $indirect))
+        (core instance $imports (export "shout" (func $indirect)))
+        (core instance $main (instantiate $main (with "host" (instance $imports))))
+        (alias core export $main "memory" (core memory $memory))
+        (core module $fixup
+            (import "actual" "0" (func (param i32 i32 i32)))
+            (import "shim" "$imports" (table 1 funcref))
+            (elem (i32.const 0) 0))
+        (alias export $host "shout" (func $shout))
+        (alias core export $main "cabi_realloc" (core func $realloc))
+        (core func $lowered (canon lower (func $shout) (memory $memory) (realloc $realloc)))
+        (core instance $actual (export "0" (func $lowered)))
+        (core instance (instantiate $fixup
+            (with "actual" (instance $actual)) (with "shim" (instance $shim))))
+        (alias core export $main "ask" (core func $ask))
+        (func $lifted (result string) (canon lift (core func $ask) (memory $memory)))
+        (export "ask" (func $lifted)))"#;
+
+    /// How older tools give the fixup what it takes.
+    const TOGETHER: &[(&str, &str)] = &[
+        ("\"actual\" \"0\" (func (param", "\"\" \"0\" (func (param"),
+        ("\"shim\" \"$imports\"", "\"\" \"$imports\""),
+        (
+            "(core instance $actual (export",
+            "(alias core export $shim \"$imports\" (core table $table))
+             (core instance $actual (export \"$imports\" (table $table)) (export",
+        ),
+        (
+            "(with \"actual\" (instance $actual)) (with \"shim\" (instance $shim))",
+            "(with \"\" (instance $actual))",
+        ),
+    ];
+
+    fn component(changes: &[(&str, &str)]) -> Vec<u8> {
+        let mut text = ASKING.to_owned();
+        for (from, to) in changes {
+            assert!(text.contains(from), "{from}");
+            text = text.replace(from, to);
+        }
+        wat::parse_str(text).unwrap()
+    }
+
+    /// What it answers, and of how many core modules.
+    fn ask(component: &[u8]) -> (String, usize) {
+        let engine = Engine::default();
+        let compiled = Compiled::from_binary(&engine, component).unwrap();
+        let mut linker = Linker::<()>::new(&engine);
+        let mut host = linker.instance("host").unwrap();
+        host.func_wrap("shout", |_, (text,): (String,)| Ok((text.to_uppercase(),)))
+            .unwrap();
+        let mut store = Store::new(&engine, ());
+        let instance = linker.instantiate(&mut store, &compiled).unwrap();
+        let ask = instance
+            .get_typed_func::<(), (String,)>(&mut store, "ask")
+            .unwrap();
+        let modules = Parser::new(0).parse_all(component);
+        let modules = modules
+            .filter(|payload| matches!(payload.as_ref().unwrap(), Payload::ModuleSection { .. }));
+        (ask.call(&mut store, ()).unwrap().0, modules.count())
+    }
+
+    #[test]
+    fn a_tied_component_does_what_it_did_in_one_module_less() {
+        for changes in [&[], TOGETHER] {
+            let component = component(changes);
+            assert_eq!(ask(&component), ("GATE".to_owned(), 3));
+            let tied = tie(&component).unwrap_or_else(|e| panic!("{e}"));
+            assert_eq!(ask(&tied), ("GATE".to_owned(), 2));
+        }
+    }
+
+    #[test]
+    fn another_shape_stays_as_it_is() {
+        let cases: &[(&[(&str, &str)], &str)] = &[
+            (
+                &[("(data (i32.const 16) \"gate\")", "(data \"gate\")")],
+                "data that is put in place later",
+            ),
+            (
+                &[(
+                    "(data (i32.const 16)",
+                    "(global $at i32 (i32.const 16)) (data (global.get $at)",
+                )],
+                "data whose place is not fixed",
+            ),
+            (
+                &[
+                    ("(elem (i32.const 1) $asked)", ""),
+                    ("(call_indirect (i32.const 1))", "(call $asked)"),
+                ],
+                "a main module without imports or elements",
+            ),
+            (
+                &[(
+                    "(core module $fixup",
+                    "(core instance (instantiate $main (with \"host\" (instance $imports))))
+                     (core module $fixup",
+                )],
+                "a module with several instances",
+            ),
+            (
+                &[
+                    (
+                        "\"0\" (func (param i32 i32 i32))",
+                        "\"one\" (func (param i32 i32 i32))",
+                    ),
+                    (
+                        "(core instance $actual (export \"0\"",
+                        "(core instance $actual (export \"one\"",
+                    ),
+                ],
+                "a shim without numbers",
+            ),
+        ];
+        for (changes, why) in cases {
+            let component = component(changes);
+            wasmparser::validate(&component).unwrap();
+            let error = tie(&component).unwrap_err().to_string();
+            assert!(error.ends_with(why), "{error}");
+        }
+        let small = wat::parse_str("(component)").unwrap();
+        let error = tie(&small).unwrap_err().to_string();
+        assert!(error.ends_with("not one fixup"), "{error}");
+        assert!(matches!(
+            tie(b"\0asm\x0d\0\x01\0\xff"),
+            Err(Untied::Unreadable(_))
+        ));
+    }
+}
