@@ -1,8 +1,8 @@
 //! Plugins: loading a component, checking what it asks for, and calling it.
 //!
 //! - `engine`: the process's engines and what every plugin is linked to
-//! - `loader`: from a component to a plugin, by `code`, `snapshot`, `rehearse`,
-//!   `fixtures` and `cache`
+//! - `loader`: from a component to a plugin, by `code`, `snapshot`, `tie`,
+//!   `rehearse`, `fixtures` and `cache`
 //! - `state`, `host`, `output`: what one instance is given
 //! - `grants`: what a plugin may be given besides, and does with it
 //! - `running`, `call`: one instance, its limits, and how a call can end

@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_io_timeout::TimeoutStream;
 
+use super::joined::Joined;
 use crate::answer::Body;
 use crate::exchange;
 use crate::gateway::Gateway;
@@ -72,7 +73,7 @@ pub(super) async fn serve(serving: Serving, stream: TcpStream) {
             return;
         }
     };
-    let mut stream = TimeoutStream::new(stream);
+    let mut stream = TimeoutStream::new(Joined(stream));
     stream.set_write_timeout(Some(WRITE_STALL));
 
     let exchanges = Arc::new(Exchanges::new());

@@ -3,8 +3,10 @@
 //!
 //! - `worker`: a thread that serves connections, and has all that they need
 //! - `connection`: one connection, and when it ends by itself
+//! - `joined`: how small pieces are written
 
 mod connection;
+mod joined;
 mod worker;
 
 use std::future::Future;
