@@ -247,6 +247,29 @@ async fn a_body_that_nobody_reads_is_passed_on_as_it_comes() {
 }
 
 #[tokio::test]
+async fn a_body_goes_on_after_an_answer_that_comes_before_its_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let palisade = start(&manifest(&url, "", "", "")).await;
+    let mut client = connect(&palisade.url).await;
+    let head = format!("POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-length: 3000010\r\n\r\n01234");
+    client.write_all(head.as_bytes()).await.unwrap();
+    let (mut upstream, _) = listener.accept().await.unwrap();
+    until(&mut upstream, b"01234").await;
+    let refusal = b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\n\r\n{}";
+    upstream.write_all(refusal).await.unwrap();
+    let got = until(&mut client, b"{}").await;
+    assert!(got.starts_with(b"HTTP/1.1 401 Unauthorized"));
+    let upload = tokio::spawn(async move {
+        let rest = [vec![b'x'; 3_000_000], b"56789".to_vec()].concat();
+        client.write_all(&rest).await.map(|()| client)
+    });
+    let got = until(&mut upstream, b"56789").await;
+    assert_eq!(got.len(), 3_000_005);
+    upload.await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn the_bounds_of_a_body_hold_where_it_is_not_held() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
+use futures_util::FutureExt;
 use futures_util::task::AtomicWaker;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -30,8 +31,9 @@ pub(super) type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 /// See the module.
 pub(super) struct Connection {
     requests: SendRequest<Sent>,
-    inner: http1::Connection<Stream, Sent>,
-    open: bool,
+    /// None once it has ended. It is dropped then: a request that it has not
+    /// taken comes back by that.
+    inner: Option<http1::Connection<Stream, Sent>>,
     /// Whether what it brings about was not ready when it was last moved.
     dry: bool,
     bell: Arc<Bell>,
@@ -80,8 +82,7 @@ impl Connection {
         let waker = bell.clone().into();
         Ok(Box::new(Self {
             requests,
-            inner,
-            open: true,
+            inner: Some(inner),
             dry: false,
             bell,
             waker,
@@ -140,19 +141,52 @@ impl Connection {
         self.dry = false;
         self.bell.moving.store(true, Ordering::SeqCst);
         self.bell.rung.swap(false, Ordering::SeqCst);
-        if self.open {
-            let mut context = Context::from_waker(&self.waker);
-            // How it ended, whoever waits for its answer is told.
-            self.open = Pin::new(&mut self.inner).poll(&mut context).is_pending();
-        }
+        let mut context = Context::from_waker(&self.waker);
+        // How it ended, whoever waits for its answer is told.
+        self.inner
+            .take_if(|inner| Pin::new(inner).poll(&mut context).is_ready());
         self.bell.moving.store(false, Ordering::SeqCst);
     }
 
     /// Whether another request can be sent, as far as is known.
     pub fn is_idle(&mut self) -> bool {
         if self.bell.rung.load(Ordering::SeqCst) {
-            self.advance();
+            // Without a budget nothing would be known.
+            let _ = coop::unconstrained(async { self.advance() }).now_or_never();
         }
-        self.open && self.requests.is_ready()
+        self.inner.is_some() && self.requests.is_ready()
+    }
+
+    /// Moves the connection until the exchange on it has ended.
+    pub async fn run(self) {
+        drop(self.requests);
+        if let Some(inner) = self.inner {
+            let _ = inner.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_comes_back_that_met_the_end_of_the_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap());
+        let stream = MaybeHttpsStream::Http(TokioIo::new(stream.await.unwrap()));
+        let mut connection = Connection::over(stream).await.unwrap();
+        let (peer, _) = listener.accept().await.unwrap();
+        assert!(connection.is_idle());
+        drop(peer);
+        while !connection.bell.rung.load(Ordering::SeqCst) {
+            tokio::task::yield_now().await;
+        }
+        let request = Request::new(Sent::from(Bytes::from_static(b"{}")));
+        let mut error = connection.send(request).await.err().unwrap();
+        assert!(error.take_message().is_some(), "{:?}", error.into_error());
     }
 }

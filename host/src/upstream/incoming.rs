@@ -313,7 +313,10 @@ impl Received {
 
     /// Whether a task of its own may read it from the connection.
     fn is_brought(&self) -> bool {
-        !matches!(self, Self::Pooled(_))
+        match self {
+            Self::Pooled(body) => body.is_brought(),
+            Self::Brought(_) | Self::Unpacked(_) => true,
+        }
     }
 
     fn length(&self) -> Option<u64> {

@@ -5,14 +5,14 @@
 //! hyper-util's (`client`).
 
 use std::collections::HashMap;
-use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::header::HOST;
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderValue, Request, Response, Uri};
@@ -32,6 +32,10 @@ const MAX_IDLE: usize = 1024;
 /// them, and how long they have been idle.
 const LOOK: Duration = Duration::from_secs(5);
 
+/// How many pieces of an answer that nobody wants are read to use its
+/// connection again.
+const LEFT: usize = 4;
+
 /// See the module.
 pub(super) struct Pool {
     connector: Connector,
@@ -48,7 +52,7 @@ struct Idle {
 /// The body of an answer, with the connection that brings it.
 pub struct Pooled {
     body: Incoming,
-    /// None once it has been given back.
+    /// None if the connection has a task of its own.
     held: Option<Held>,
 }
 
@@ -83,9 +87,11 @@ impl Pool {
         let host = HeaderValue::from_str(authority.as_str())?;
         request.headers_mut().insert(HOST, host);
         *request.uri_mut() = origin_form(&to);
+        let upload = request.body().under_way();
+        let exchange = (authority, &upload);
         while let Some(connection) = self.take(authority) {
             match connection.send(request).await {
-                Ok(response) => return Ok(self.holding(response, authority)),
+                Ok(response) => return Ok(self.holding(response, exchange)),
                 // Its peer has closed it meanwhile.
                 Err(mut error) => match error.take_message() {
                     Some(unsent) => request = unsent,
@@ -97,23 +103,32 @@ impl Pool {
         let connection = Connection::over(stream).await?;
         self.look_on();
         match connection.send(request).await {
-            Ok(response) => Ok(self.holding(response, authority)),
+            Ok(response) => Ok(self.holding(response, exchange)),
             Err(error) => Err(error.into_error().into()),
         }
     }
 
+    /// The connection stays with the answer. If the client has more to send,
+    /// that must not wait until someone wants more of the answer.
     fn holding(
         self: &Arc<Self>,
         response: Response<(Incoming, Box<Connection>)>,
-        authority: &Authority,
+        (authority, upload): (&Authority, &Weak<()>),
     ) -> Response<Pooled> {
-        response.map(|(body, connection)| Pooled {
-            body,
-            held: Some(Held {
+        response.map(|(body, connection)| {
+            if upload.strong_count() > 0 {
+                tokio::spawn(connection.run());
+                return Pooled { body, held: None };
+            }
+            let held = Held {
                 connection,
                 authority: authority.clone(),
                 pool: Arc::downgrade(self),
-            }),
+            };
+            Pooled {
+                body,
+                held: Some(held),
+            }
         })
     }
 
@@ -201,18 +216,33 @@ impl Body for Pooled {
     }
 }
 
-/// Gives the connection back if all of the answer has been taken; otherwise it
-/// is closed, which tells the upstream that nobody wants the rest.
+impl Pooled {
+    /// Whether others than whoever waits for it read it from the connection.
+    pub fn is_brought(&self) -> bool {
+        self.held.is_none()
+    }
+
+    /// Whether all of the answer has come; what is left may be taken for it.
+    fn has_ended(&mut self) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        for _ in 0..LEFT {
+            match Pin::new(&mut *self).poll_frame(&mut context) {
+                Poll::Ready(None) => return true,
+                Poll::Ready(Some(Ok(_))) => {}
+                Poll::Ready(Some(Err(_))) | Poll::Pending => return false,
+            }
+        }
+        false
+    }
+}
+
+/// Gives the connection back if all of the answer has come; otherwise it is
+/// closed, which tells the upstream that nobody wants the rest.
 impl Drop for Pooled {
     fn drop(&mut self) {
-        let mut body = Pin::new(&mut *self);
-        let ended = std::future::poll_fn(|context| {
-            let frame = body.as_mut().poll_frame(context);
-            Poll::Ready(matches!(frame, Poll::Ready(None)))
-        });
         // Whoever drops it may have used up its budget.
-        let ended = pin!(coop::unconstrained(ended)).poll(&mut Context::from_waker(Waker::noop()));
-        let Some(held) = self.held.take().filter(|_| ended == Poll::Ready(true)) else {
+        let ended = coop::unconstrained(async { self.has_ended() }).now_or_never();
+        let Some(held) = self.held.take().filter(|_| ended == Some(true)) else {
             return;
         };
         let Held {

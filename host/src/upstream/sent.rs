@@ -2,8 +2,8 @@
 //! client's own as it comes, within its bounds.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -33,6 +33,7 @@ pub struct Relayed {
     count: Arc<AtomicU64>,
     /// Dropped at its end, which whoever waits for an answer is told by.
     _sending: oneshot::Sender<()>,
+    under_way: Arc<()>,
 }
 
 /// Why a client's body could not be passed on to its end.
@@ -67,8 +68,17 @@ impl Sent {
             deadline: Box::pin(tokio::time::sleep(time)),
             count: count.clone(),
             _sending: sending,
+            under_way: Arc::new(()),
         };
         (Self::Relayed(Box::new(relayed)), Relaying { count, over })
+    }
+
+    /// Upgrades as long as more of a client's body may come.
+    pub(super) fn under_way(&self) -> Weak<()> {
+        match self {
+            Self::Whole(_) => Weak::new(),
+            Self::Relayed(relayed) => Arc::downgrade(&relayed.under_way),
+        }
     }
 
     /// The same body again; none if it cannot be had twice.
