@@ -237,20 +237,34 @@ impl Loading<'_> {
             described => described?,
         };
         let (image, before) = snapshot::take(&self.source.bytes, &stand_in, moment).await?;
-        let component = self.tied(&image);
-        let component = component.map_or_else(
-            || Component::from_binary(&self.loader.engines.serving, &image),
-            Ok,
-        );
-        let component = component.map_err(|e| SnapshotError::Image(format!("{e:#}")))?;
+        if let Some(tied) = self.tied(&image) {
+            match self.imaged(&tied, moment, &before).await {
+                Err(NoPlugin::NoSnapshot(SnapshotError::Start(error))) => {
+                    tracing::debug!(plugin = %self.terms.name, %error, "its modules stay as they are");
+                }
+                made => return made,
+            }
+        }
+        let component = Component::from_binary(&self.loader.engines.serving, &image)
+            .map_err(|e| SnapshotError::Image(format!("{e:#}")))?;
+        self.imaged(&component, moment, &before).await
+    }
+
+    /// The plugin that an image makes, if it behaves as the component did.
+    async fn imaged(
+        &self,
+        component: &Component,
+        moment: Moment,
+        before: &rehearse::Outcomes,
+    ) -> Result<Arc<Plugin>, NoPlugin> {
         let code = self.checked(component.clone())?.configured();
         let prepared = Prepared::Snapshot(moment);
         let (plugin, after) = self.rehearsed(code, prepared).await?;
-        if !moment.is_faithful(&before, &after) {
+        if !moment.is_faithful(before, &after) {
             return Err(SnapshotError::Differs.into());
         }
         let name = self.image_name(moment);
-        self.store(&name, &component);
+        self.store(&name, component);
         let key = (name, capabilities(self.grants()));
         self.loader.keep(key, &plugin.code);
         Ok(plugin)

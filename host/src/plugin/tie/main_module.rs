@@ -10,7 +10,7 @@ use wasm_encoder::{
 };
 use wasmparser::{Data, DataKind, ExternalKind, FuncType, Operator, Parser, Payload, TypeRef};
 
-use super::{BASE, LATE, MEMORY, Untied, shape};
+use super::{BASE, LATE, MEMORY, Untied, late, shape};
 
 /// What there is to know of the main module.
 pub(super) struct Main<'c> {
@@ -129,7 +129,7 @@ impl<'c> Main<'c> {
                 .ty()
                 .func_type(&RoundtripReencoder.func_type(ty.clone()).map_err(unusual)?);
             functions.function(number);
-            exports.export(&number.to_string(), ExportKind::Func, number);
+            exports.export(&late(number as usize), ExportKind::Func, number);
             let mut call = Function::new([]);
             let mut body = call.instructions();
             for parameter in (0_u32..).zip(ty.params()).map(|(parameter, _)| parameter) {

@@ -17,6 +17,7 @@
 //!
 //! - `items`: what a component defines
 //! - `plan`: which part is what, if it is of the shape
+//! - `tools`: whether a shim and a fixup do what tools make of them, and no more
 //! - `main_module`: the main module, and the base made of it
 //! - `rewrite`: the component written anew
 
@@ -24,24 +25,30 @@ mod items;
 mod main_module;
 mod plan;
 mod rewrite;
+mod tools;
 
 use wasm_encoder::Component;
 use wasm_encoder::reencode::{Error, ReencodeComponent};
 use wasmparser::Parser;
 
-use items::Items;
+use items::{Items, Part};
 use main_module::Main;
 use plan::Plan;
 use rewrite::Rewrite;
+use tools::{is_fixup, is_shim};
 
 /// Changes whenever what is written does: it is part of the name that compiled
 /// images are stored under.
 pub(super) const VERSION: u32 = 1;
 
-/// What the main module imports of the base, and from where.
+/// What the base is called, and what it exports: names that no shim has.
 const BASE: &str = "palisade:base";
-const MEMORY: &str = "memory";
+const MEMORY: &str = "base-memory";
 const LATE: &str = "late";
+
+fn late(number: usize) -> String {
+    format!("{LATE}-{number}")
+}
 
 /// Why a component stays as it is.
 #[derive(Debug, thiserror::Error)]
@@ -70,8 +77,14 @@ fn shape<T>(what: &'static str) -> impl FnOnce() -> Result<T, Untied> {
 pub(super) fn tie(component: &[u8]) -> Result<Vec<u8>, Untied> {
     let items = Items::read(component)?;
     let plan = Plan::of(&items)?;
-    let main = items.modules.get(plan.main.module as usize);
-    let main = Main::read(main.copied().unwrap_or_default(), &plan.late)?;
+    let module = |part: Part| items.modules.get(part.module as usize).copied();
+    let (shim, fixup) = (module(plan.shim), module(plan.fixup));
+    if !is_shim(shim.unwrap_or_default(), plan.slots.len())?
+        || !is_fixup(fixup.unwrap_or_default(), plan.slots.len())?
+    {
+        return Err(Untied::Shape("a shim or a fixup that does something else"));
+    }
+    let main = Main::read(module(plan.main).unwrap_or_default(), &plan.late)?;
     let mut rewrite = Rewrite::new(&plan, main);
     let mut tied = Component::new();
     rewrite.parse_component(&mut tied, Parser::new(0), component)?;
@@ -223,6 +236,20 @@ mod tests {
                     ),
                 ],
                 "a shim without numbers",
+            ),
+            (
+                &[(
+                    "(local.get 2) (i32.const 0)",
+                    "(local.get 2) (i32.const 0) (nop)",
+                )],
+                "a shim or a fixup that does something else",
+            ),
+            (
+                &[(
+                    "(elem (i32.const 0) 0)",
+                    "(elem (i32.const 0) 0) (elem (i32.const 0) 0)",
+                )],
+                "a shim or a fixup that does something else",
             ),
         ];
         for (changes, why) in cases {

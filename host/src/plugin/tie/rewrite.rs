@@ -142,7 +142,7 @@ impl<'p, 'c> Rewrite<'p, 'c> {
         };
         aliases.alias(of_base(ExportKind::Memory, MEMORY));
         self.memory = self.memories.add();
-        let names: Vec<String> = (0..plan.late.len()).map(|late| late.to_string()).collect();
+        let names: Vec<String> = (0..plan.late.len()).map(super::late).collect();
         let mut late = Vec::new();
         for name in &names {
             aliases.alias(of_base(ExportKind::Func, name));
