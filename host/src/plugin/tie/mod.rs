@@ -157,6 +157,18 @@ mod tests {
         ),
     ];
 
+    /// A fixup that is given the main module too, and once began it.
+    const BEGUN: &[(&str, &str)] = &[
+        (
+            "(import \"shim\" \"$imports\"",
+            "(import \"main\" \"ask\" (func (result i32))) (import \"shim\" \"$imports\"",
+        ),
+        (
+            "(with \"actual\" (instance $actual)) ",
+            "(with \"actual\" (instance $actual)) (with \"main\" (instance $main)) ",
+        ),
+    ];
+
     fn component(changes: &[(&str, &str)]) -> Vec<u8> {
         let mut text = ASKING.to_owned();
         for (from, to) in changes {
@@ -187,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_tied_component_does_what_it_did_in_one_module_less() {
-        for changes in [&[], TOGETHER] {
+        for changes in [&[], TOGETHER, BEGUN] {
             let component = component(changes);
             assert_eq!(ask(&component), ("GATE".to_owned(), 3));
             let tied = tie(&component).unwrap_or_else(|e| panic!("{e}"));
@@ -242,6 +254,24 @@ mod tests {
                     "(local.get 2) (i32.const 0)",
                     "(local.get 2) (i32.const 0) (nop)",
                 )],
+                "a shim or a fixup that does something else",
+            ),
+            (
+                &[
+                    (
+                        "(func (export \"ask\")",
+                        "(func (export \"begin\")) (func (export \"ask\")",
+                    ),
+                    (
+                        "(import \"shim\" \"$imports\"",
+                        "(import \"main\" \"begin\" (func)) (import \"shim\" \"$imports\"",
+                    ),
+                    (
+                        "(with \"actual\" (instance $actual)) ",
+                        "(with \"actual\" (instance $actual)) (with \"main\" (instance $main)) ",
+                    ),
+                    ("(elem (i32.const 0) 0)", "(start 1) (elem (i32.const 0) 0)"),
+                ],
                 "a shim or a fixup that does something else",
             ),
             (

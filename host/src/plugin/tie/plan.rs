@@ -135,11 +135,10 @@ impl Fixup {
                 let Instance::Instantiate { args, .. } = instance else {
                     return None;
                 };
-                let (filling, shim) = match &args[..] {
-                    [filling, shim] if filling.name == "actual" && shim.name == "shim" => {
-                        (filling.index, shim.index)
-                    }
-                    [both] if both.name.is_empty() => {
+                let named = |name: &str| args.iter().find(|arg| arg.name == name);
+                let (filling, shim) = match (named("actual"), named("shim"), &args[..]) {
+                    (Some(filling), Some(shim), _) => (filling.index, shim.index),
+                    (None, None, [both]) if both.name.is_empty() => {
                         let table = items
                             .bag(both.index)?
                             .iter()

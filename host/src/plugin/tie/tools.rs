@@ -68,7 +68,8 @@ fn jumps(body: &FunctionBody<'_>, place: i32) -> Result<bool, Untied> {
 }
 
 /// Whether so many functions, imported as `N`, are put in place `N` of a table
-/// that is imported, and nothing else happens.
+/// that is imported, and nothing else happens. What it imports besides, such as
+/// what it began the main module with before a snapshot, it may not use.
 pub(super) fn is_fixup(module: &[u8], slots: usize) -> Result<bool, Untied> {
     let (mut imports, mut filled) = (Vec::new(), Vec::new());
     for payload in Parser::new(0).parse_all(module) {
@@ -97,7 +98,7 @@ pub(super) fn is_fixup(module: &[u8], slots: usize) -> Result<bool, Untied> {
     }
     let numbered = (0..).zip(&imports);
     let numbered = numbered.filter(|(number, name)| name.parse::<usize>() == Ok(*number));
-    Ok(numbered.count() == slots && imports.len() == slots && filled == [Some(slots)])
+    Ok(numbered.count() == slots && filled == [Some(slots)])
 }
 
 /// How many functions, which are its module's first in their order, are put in
