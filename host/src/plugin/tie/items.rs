@@ -5,7 +5,7 @@ use wasmparser::{
     ComponentOuterAliasKind, ComponentTypeRef, Export, ExternalKind, Instance, Parser, Payload,
 };
 
-use super::{Untied, shape};
+use super::Untied;
 
 /// An export of an instance.
 pub(super) type Of<'c> = (u32, &'c str);
@@ -147,7 +147,7 @@ impl<'c> Items<'c> {
             Instance::FromExports(_) => None,
         };
         let module = self.instances.get(instance as usize).and_then(module_of);
-        let module = module.map_or_else(shape("an instance of no module"), Ok)?;
+        let module = module.ok_or(Untied::Shape("an instance of no module"))?;
         let same = self.instances.iter().filter_map(module_of);
         match same.filter(|other| *other == module).count() {
             1 => Ok(Part { module, instance }),

@@ -10,7 +10,7 @@ use wasm_encoder::{
 };
 use wasmparser::{Data, DataKind, ExternalKind, FuncType, Operator, Parser, Payload, TypeRef};
 
-use super::{BASE, LATE, MEMORY, Untied, late, shape};
+use super::{BASE, LATE, MEMORY, Untied, late};
 
 /// What there is to know of the main module.
 pub(super) struct Main<'c> {
@@ -112,7 +112,7 @@ impl<'c> Main<'c> {
         let late = late.collect::<Option<_>>();
         Ok(Self {
             memory: plain(&sections.memories)?,
-            late: late.map_or_else(shape("a function that is not exported"), Ok)?,
+            late: late.ok_or(Untied::Shape("a function that is not exported"))?,
             tables: sections.tables,
             data: sections.data,
         })

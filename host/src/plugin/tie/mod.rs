@@ -69,10 +69,6 @@ impl From<Error<Untied>> for Untied {
     }
 }
 
-fn shape<T>(what: &'static str) -> impl FnOnce() -> Result<T, Untied> {
-    move || Err(Untied::Shape(what))
-}
-
 /// The same component in two instances.
 pub(super) fn tie(component: &[u8]) -> Result<Vec<u8>, Untied> {
     let items = Items::read(component)?;

@@ -3,8 +3,8 @@
 use wasm_encoder::CanonicalOption;
 use wasmparser::{CanonicalOption as Read, Export, ExternalKind, Instance};
 
+use super::Untied;
 use super::items::{CoreFunction, Items, Of, Part};
-use super::{Untied, shape};
 
 /// The table of the shim, by the name that tools give it.
 const SHIM_TABLE: &str = "$imports";
@@ -46,7 +46,7 @@ impl<'c> Plan<'c> {
     pub fn of(items: &Items<'c>) -> Result<Self, Untied> {
         let fixup = Fixup::of(items)?;
         let exports = items.bag(fixup.filling);
-        let exports = exports.map_or_else(shape("a fixup without imports"), Ok)?;
+        let exports = exports.ok_or(Untied::Shape("a fixup without imports"))?;
         let functions = exports
             .iter()
             .filter(|export| export.kind == ExternalKind::Func);
@@ -61,7 +61,7 @@ impl<'c> Plan<'c> {
         for number in 0..functions.clone().count() {
             let number = number.to_string();
             let function = functions.clone().find(|function| function.name == number);
-            let function = function.map_or_else(shape("a shim without numbers"), Ok)?;
+            let function = function.ok_or(Untied::Shape("a shim without numbers"))?;
             let slot = plan.slot(items, function.index)?;
             plan.slots.push(slot);
         }
@@ -81,7 +81,7 @@ impl<'c> Plan<'c> {
                 Ok(Slot::Lowered {
                     lowered: core_function,
                     function: *function,
-                    of: of.map_or_else(shape("an import of no instance"), Ok)?,
+                    of: of.ok_or(Untied::Shape("an import of no instance"))?,
                     options: options.collect::<Result<_, _>>()?,
                 })
             }
@@ -176,7 +176,7 @@ fn main(items: &Items<'_>, exports: &[Export<'_>]) -> Result<Part, Untied> {
     });
     let main = instances
         .next()
-        .map_or_else(shape("imports without memory"), Ok)?;
+        .ok_or(Untied::Shape("imports without memory"))?;
     match instances.all(|other| other == main) {
         true => items.only(main),
         false => Err(Untied::Shape("several memories")),
