@@ -12,10 +12,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::task::AtomicWaker;
+use http::header::TRANSFER_ENCODING;
 use http::{Request, Response};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_rustls::MaybeHttpsStream;
@@ -24,6 +26,7 @@ use tokio::net::TcpStream;
 use tokio::task::coop;
 
 use super::sent::Sent;
+use super::wire::Shared;
 
 /// What a connection is made over.
 pub(super) type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
@@ -33,7 +36,10 @@ pub(super) struct Connection {
     requests: SendRequest<Sent>,
     /// None once it has ended. It is dropped then: a request that it has not
     /// taken comes back by that.
-    inner: Option<http1::Connection<Stream, Sent>>,
+    inner: Option<http1::Connection<Shared<Stream>, Sent>>,
+    wire: Shared<Stream>,
+    /// Whether the body under way is taken from the wire.
+    chunked: bool,
     /// Whether what it brings about was not ready when it was last moved.
     dry: bool,
     bell: Arc<Bell>,
@@ -69,10 +75,11 @@ impl Wake for Bell {
 impl Connection {
     /// Begins to speak HTTP/1.
     pub async fn over(stream: Stream) -> hyper::Result<Box<Self>> {
+        let wire = Shared::new(stream);
         let made = http1::Builder::new()
             // Some servers know the fields of HTTP/1 in this spelling only.
             .title_case_headers(true)
-            .handshake(stream);
+            .handshake(wire.clone());
         let (requests, inner) = made.await?;
         let bell = Arc::new(Bell {
             rung: AtomicBool::new(true),
@@ -83,6 +90,8 @@ impl Connection {
         Ok(Box::new(Self {
             requests,
             inner: Some(inner),
+            wire,
+            chunked: false,
             dry: false,
             bell,
             waker,
@@ -95,15 +104,51 @@ impl Connection {
         mut self: Box<Self>,
         request: Request<Sent>,
     ) -> Result<Response<(Incoming, Box<Self>)>, TrySendError<Request<Sent>>> {
+        self.wire.await_head();
         let answer = self.requests.try_send_request(request);
         self.dry = false;
         // Without a budget: it would ask to be polled again, of nobody.
         let mut answer = pin!(coop::unconstrained(answer));
         let moved = std::future::poll_fn(|context| {
-            self.poll(context, |context| answer.as_mut().poll(context))
+            loop {
+                let polled = self.poll(context, |context| answer.as_mut().poll(context));
+                // What looked like the head was not, or not the last one.
+                if polled.is_ready() || !self.release() {
+                    return polled;
+                }
+            }
         });
         let response = moved.await?;
+        self.chunked = is_chunked(&response) && self.wire.take_chunks();
+        self.release();
         Ok(response.map(|body| (body, self)))
+    }
+
+    /// Gives hyper what is held; answers whether it can go on by that.
+    fn release(&mut self) -> bool {
+        let held = self.wire.release();
+        if held {
+            self.bell.rung.store(true, Ordering::SeqCst);
+        }
+        held
+    }
+
+    /// The data of the body that has come; none if the body itself has it, or
+    /// the end.
+    pub fn poll_chunks(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if !self.chunked {
+            return Poll::Ready(None);
+        }
+        match self.wire.poll_chunks(context) {
+            Poll::Ready(None) => {
+                self.chunked = false;
+                self.bell.rung.store(true, Ordering::SeqCst);
+                Poll::Ready(None)
+            }
+            // Some of the request may be left to be written.
+            Poll::Pending => self.poll(context, |_| Poll::Pending),
+            data => data,
+        }
     }
 
     /// Polls `what`, which only this connection can bring about, and moves the
@@ -159,6 +204,7 @@ impl Connection {
 
     /// Moves the connection until the exchange on it has ended.
     pub async fn run(self) {
+        self.wire.open();
         drop(self.requests);
         if let Some(inner) = self.inner {
             let _ = inner.await;
@@ -166,9 +212,17 @@ impl Connection {
     }
 }
 
+/// Whether an answer has a body in chunks, and in no other coding.
+fn is_chunked(response: &Response<Incoming>) -> bool {
+    let mut codings = response.headers().get_all(TRANSFER_ENCODING).iter();
+    let only = codings.next().filter(|_| codings.next().is_none());
+    only.is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+        && response.version() == http::Version::HTTP_11
+        && !response.body().is_end_stream()
+}
+
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use tokio::net::TcpListener;
 
     use super::*;

@@ -4,17 +4,20 @@
 //! - `base`: a base URL, and what is below it
 //! - `client`: what all requests go through, and its bounds
 //! - `pool`, `connection`: connections without TLS
+//! - `wire`, `chunks`: the data of chunked answers on those
 //! - `sent`, `incoming`: a request's body, and the answer
 //!
 //! Credentials are placed here, after the last plugin has run, and nowhere
 //! else.
 
 mod base;
+mod chunks;
 mod client;
 mod connection;
 mod incoming;
 mod pool;
 mod sent;
+mod wire;
 
 use std::error::Error as StdError;
 use std::sync::Arc;

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -200,9 +200,10 @@ impl Body for Pooled {
         let Self { body, held } = self.get_mut();
         let mut body = Pin::new(body);
         match held {
-            Some(held) => held
-                .connection
-                .poll(context, |context| body.as_mut().poll_frame(context)),
+            Some(Held { connection, .. }) => match ready!(connection.poll_chunks(context)) {
+                Some(data) => Poll::Ready(Some(Ok(Frame::data(data)))),
+                None => connection.poll(context, |context| body.as_mut().poll_frame(context)),
+            },
             None => body.poll_frame(context),
         }
     }
@@ -285,6 +286,11 @@ mod tests {
     impl Server {
         /// Each connection is closed after `requests` of them.
         async fn start(answer: &'static str, requests: usize) -> Self {
+            Self::start_with(answer, requests, usize::MAX).await
+        }
+
+        /// The same, with answers that come in pieces of `step` bytes.
+        async fn start_with(answer: &'static str, requests: usize, step: usize) -> Self {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
             let made = Arc::new(AtomicUsize::new(0));
@@ -293,7 +299,7 @@ mod tests {
             tokio::spawn(async move {
                 while let Ok((stream, _)) = listener.accept().await {
                     count.fetch_add(1, Ordering::SeqCst);
-                    tokio::spawn(answer_all(stream, (answer, requests), tell.clone()));
+                    tokio::spawn(answer_all(stream, (answer, requests, step), tell.clone()));
                 }
             });
             Self {
@@ -317,7 +323,7 @@ mod tests {
 
     async fn answer_all(
         mut stream: TcpStream,
-        (answer, requests): (&str, usize),
+        (answer, requests, step): (&str, usize, usize),
         tell: mpsc::UnboundedSender<()>,
     ) {
         let mut all = Vec::new();
@@ -332,7 +338,10 @@ mod tests {
             assert!(head.starts_with("POST /path?query HTTP/1.1\r\n"), "{head}");
             let host = format!("Host: {}\r\n", stream.local_addr().unwrap());
             assert!(head.contains(&host), "{head}");
-            let _ = stream.write_all(answer.as_bytes()).await;
+            for piece in answer.as_bytes().chunks(step) {
+                let _ = stream.write_all(piece).await;
+                tokio::task::yield_now().await;
+            }
         }
     }
 
@@ -355,6 +364,71 @@ mod tests {
                 assert_eq!(read(response.body_mut()).await, text, "{answer}");
             }
             assert_eq!(server.made(), made, "{answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn chunks_that_have_come_are_one_piece() {
+        const MANY: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+                            2\r\nwo\r\n2\r\nrd\r\n1\r\ns\r\n0\r\nx: y\r\n\r\n";
+        let (server, pool) = (Server::start(MANY, usize::MAX).await, pool());
+        let mut response = pool.send(server.request()).await.unwrap();
+        let body = response.body_mut();
+        let frame = body.frame().await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), "words");
+        let frame = body.frame().await.unwrap().unwrap();
+        assert_eq!(frame.into_trailers().unwrap()["x"], "y");
+        assert!(body.frame().await.is_none());
+    }
+
+    const TEXT: &str = "word and another";
+
+    /// Answers that are `TEXT`.
+    const WHOLE: [&str; 7] = [
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: Chunked\r\n\r\n\
+         4\r\nword\r\n6\r\n and a\r\n5\r\nnothe\r\n1\r\nr\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+         10\r\nword and another\r\n0\r\nx: y\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+         4;with=an-extension\r\nword\r\n0c\r\n and another\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n10\r\nword and another\r\n0\r\n\r\n",
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+         10\r\nword and another\r\n0\r\n\r\n",
+        "HTTP/1.1 103 Early Hints\r\nx: chunked\r\n\r\n\
+         HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+         10\r\nword and another\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nx: chunked\r\ncontent-length: 16\r\n\r\nword and another",
+    ];
+
+    /// How a body goes on that is none, after a chunk.
+    const BROKEN: [&str; 5] = [
+        "x\r\n",
+        "0\r\n",
+        "2\r\nw",
+        "1\r\nwo\r\n",
+        "1111111111111111\r\n",
+    ];
+
+    /// Chunks are read here until something is hyper's to judge.
+    #[tokio::test]
+    async fn chunks_are_read_as_hyper_reads_them() {
+        let whole = WHOLE.map(|answer| (answer.to_owned(), usize::MAX));
+        let broken = BROKEN.map(|end| (MORE.to_owned() + end, 1));
+        for (answer, requests) in whole.into_iter().chain(broken) {
+            let answer: &'static str = answer.leak();
+            let expected = (requests > 1).then_some(TEXT.as_bytes());
+            for step in [1, 7, usize::MAX] {
+                let server = Server::start_with(answer, requests, step).await;
+                let pool = pool();
+                for _ in 0..2 {
+                    let mut response = pool.send(server.request()).await.unwrap();
+                    let read = response.body_mut().collect().await;
+                    let read = read.map(|all| all.to_bytes());
+                    assert_eq!(read.as_deref().ok(), expected, "{answer:?}, {step}");
+                }
+                let made = if requests > 1 { 1 } else { 2 };
+                assert_eq!(server.made(), made, "{answer:?}, {step}");
+            }
         }
     }
 
@@ -389,6 +463,7 @@ mod tests {
             let mut response = pool.send(server.request()).await.unwrap();
             assert_eq!(read(response.body_mut()).await, "word");
             assert_eq!(server.made(), made);
+            drop(response);
             // Until the system has told that it is closed.
             let authority = server.uri.authority().unwrap();
             while let Some(connection) = pool.take(authority) {
