@@ -1,10 +1,11 @@
 //! A gateway that was optimised for what it does most (profile-guided
 //! optimisation, <https://doc.rust-lang.org/rustc/profile-guided-optimization.html>).
 //!
-//! It is built twice. The first build counts how often each branch is taken,
-//! and serves the benchmark's loads; the second is laid out by these counts:
-//! what runs for a request lies together, and what seldom runs lies apart. The
-//! profile belongs to one state of the sources and is not kept with them.
+//! It is built twice. The first build counts how often each branch is taken
+//! while it serves the benchmark's loads and compiles plugins that are saved; the
+//! second is laid out by these counts: what runs for a request lies together,
+//! and what seldom runs lies apart. The profile belongs to one state of the
+//! sources and is not kept with them.
 
 use std::ffi::OsString;
 use std::fs;
@@ -14,8 +15,9 @@ use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 
-use crate::arguments::{Bench, Program};
+use crate::arguments::{Bench, Program, Reload};
 use crate::bench::{self, Places};
+use crate::reload;
 
 /// What the counting gateway is put under: each kind of exchange, and nothing
 /// that a release would not meet.
@@ -26,6 +28,9 @@ const LOADS: [&str; 5] = [
     "palisade-4-anthropic",
     "palisade-4-reuse",
 ];
+
+/// For how many seconds plugins are saved under load.
+const SAVING: f64 = 10.0;
 
 /// The compiler that cargo uses here.
 struct Compiler {
@@ -45,7 +50,12 @@ pub fn run() -> anyhow::Result<()> {
     }
     let flag = format!("-Cprofile-generate={}", counts.display());
     let counting = build(&places, &compiler, "counting", &flag)?;
-    bench::measure(&loads(counting))?;
+    bench::measure(&loads(counting.clone()))?;
+    // Compilers of plugins are most of the program, and seldom run otherwise.
+    reload::run(&Reload {
+        seconds: SAVING,
+        program: given(counting),
+    })?;
     let profile = merged(&merge, &counts, &places.target.join("pgo"))?;
     let flag = format!("-Cprofile-use={}", profile.display());
     let guided = build(&places, &compiler, GUIDED, &flag)?;
@@ -76,10 +86,14 @@ fn loads(counting: PathBuf) -> Bench {
         record: false,
         redraw: false,
         install_peers: None,
-        program: Program {
-            palisade: Some(counting),
-            guided: false,
-        },
+        program: given(counting),
+    }
+}
+
+fn given(palisade: PathBuf) -> Program {
+    Program {
+        palisade: Some(palisade),
+        guided: false,
     }
 }
 

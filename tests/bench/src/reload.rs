@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, ensure};
 
@@ -78,7 +78,9 @@ fn save(place: &Path, stop: &AtomicBool) -> anyhow::Result<Vec<Duration>> {
     let file = place.join(RELOADED);
     let component = fs::read(&file)?;
     let mut took = Vec::new();
-    for number in 0_u32.. {
+    // What was saved in another run may have been kept compiled.
+    let first = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+    for number in first.as_nanos().. {
         if stop.load(Ordering::Relaxed) {
             break;
         }
@@ -98,7 +100,7 @@ fn save(place: &Path, stop: &AtomicBool) -> anyhow::Result<Vec<Duration>> {
 
 /// The component with a custom section at its end (Component Model, binary
 /// format): another one by its digest, which does the same.
-fn marked(component: &[u8], number: u32) -> Vec<u8> {
+fn marked(component: &[u8], number: u128) -> Vec<u8> {
     let name = b"\x04mark";
     let content = [&name[..], &number.to_le_bytes()].concat();
     let length = content.len() as u8;
