@@ -251,22 +251,29 @@ async fn a_body_goes_on_after_an_answer_that_comes_before_its_end() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let palisade = start(&manifest(&url, "", "", "")).await;
-    let mut client = connect(&palisade.url).await;
-    let head = format!("POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-length: 3000010\r\n\r\n01234");
-    client.write_all(head.as_bytes()).await.unwrap();
-    let (mut upstream, _) = listener.accept().await.unwrap();
-    until(&mut upstream, b"01234").await;
-    let refusal = b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\n\r\n{}";
-    upstream.write_all(refusal).await.unwrap();
-    let got = until(&mut client, b"{}").await;
-    assert!(got.starts_with(b"HTTP/1.1 401 Unauthorized"));
-    let upload = tokio::spawn(async move {
-        let rest = [vec![b'x'; 3_000_000], b"56789".to_vec()].concat();
-        client.write_all(&rest).await.map(|()| client)
-    });
-    let got = until(&mut upstream, b"56789").await;
-    assert_eq!(got.len(), 3_000_005);
-    upload.await.unwrap().unwrap();
+    let refusals = [
+        "content-length: 2\r\n\r\n{}",
+        "transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+    ];
+    for refusal in refusals {
+        let mut client = connect(&palisade.url).await;
+        let head =
+            format!("POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-length: 3000010\r\n\r\n01234");
+        client.write_all(head.as_bytes()).await.unwrap();
+        let (mut upstream, _) = listener.accept().await.unwrap();
+        until(&mut upstream, b"01234").await;
+        let refusal = format!("HTTP/1.1 401 Unauthorized\r\n{refusal}");
+        upstream.write_all(refusal.as_bytes()).await.unwrap();
+        let got = until(&mut client, b"{}").await;
+        assert!(got.starts_with(b"HTTP/1.1 401 Unauthorized"));
+        let upload = tokio::spawn(async move {
+            let rest = [vec![b'x'; 3_000_000], b"56789".to_vec()].concat();
+            client.write_all(&rest).await.map(|()| client)
+        });
+        let got = until(&mut upstream, b"56789").await;
+        assert_eq!(got.len(), 3_000_005);
+        upload.await.unwrap().unwrap();
+    }
 }
 
 #[tokio::test]

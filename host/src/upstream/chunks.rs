@@ -4,7 +4,7 @@
 use httparse::Status;
 
 /// The longest line with a chunk's size that is read here, in bytes: sixteen
-/// digits and what ends them. Longer ones have extensions.
+/// digits and what ends them.
 const MAX_LINE: usize = 18;
 
 /// See the module.
@@ -13,7 +13,7 @@ pub(super) struct Chunks {
     /// Bytes of the chunk under way that have not come.
     left: u64,
     /// Whether the line break after a chunk's data has not come.
-    open: bool,
+    unbroken: bool,
 }
 
 /// What stands at the end of the data.
@@ -29,6 +29,11 @@ pub(super) enum Next<'b> {
 }
 
 impl Chunks {
+    /// Whether a chunk is under way.
+    pub fn is_within(&self) -> bool {
+        self.left > 0 || self.unbroken
+    }
+
     /// Appends the data in `bytes` to `data`. What is left comes again, with
     /// what follows it.
     pub fn decode<'b>(&mut self, mut bytes: &'b [u8], data: &mut Vec<u8>) -> Next<'b> {
@@ -44,23 +49,29 @@ impl Chunks {
                 return Next::More(bytes);
             }
             match bytes {
-                [b'\r', b'\n', rest @ ..] if self.open => bytes = rest,
-                [] | [b'\r'] if self.open => return Next::More(bytes),
-                _ if self.open => return Next::Broken,
+                [b'\r', b'\n', rest @ ..] if self.unbroken => bytes = rest,
+                [] | [b'\r'] if self.unbroken => return Next::More(bytes),
+                _ if self.unbroken => return Next::Broken,
                 _ => {}
             }
-            self.open = false;
+            self.unbroken = false;
             match httparse::parse_chunk_size(bytes) {
-                Ok(Status::Complete((line, size))) if size > 0 && line <= MAX_LINE => {
+                Ok(Status::Complete((line, size))) if size > 0 && is_plain(&bytes[..line]) => {
                     bytes = &bytes[line..];
                     self.left = size;
-                    self.open = true;
+                    self.unbroken = true;
                 }
                 Ok(Status::Partial) if bytes.len() < MAX_LINE => return Next::More(bytes),
                 _ => return Next::Line(bytes),
             }
         }
     }
+}
+
+/// Whether a line is like most. What may stand in an extension is not checked
+/// by who reads the size.
+fn is_plain(line: &[u8]) -> bool {
+    line.len() <= MAX_LINE && !line.contains(&b';')
 }
 
 #[cfg(test)]
@@ -106,7 +117,8 @@ mod tests {
                 "=0\r\nx: y\r\n\r\nmore",
             ),
             ("1 \r\na\r\n00\r\n\r\n", "a", "=00\r\n\r\n"),
-            ("1\r\na\r\n1;a=b\r\nb\r\n", "ab", "+"),
+            ("1\r\na\r\n1;a=b\r\nb\r\n", "a", "=1;a=b\r\nb\r\n"),
+            ("1\r\na\r\n1;\na\r\nb\r\n", "a", "=1;\na\r\nb\r\n"),
             (
                 "1\r\na\r\n1;extension=longer\r\nb\r\n",
                 "a",

@@ -141,7 +141,7 @@ impl Connection {
         }
         match self.wire.poll_chunks(context) {
             Poll::Ready(None) => {
-                self.chunked = false;
+                (self.chunked, self.dry) = (false, false);
                 self.bell.rung.store(true, Ordering::SeqCst);
                 Poll::Ready(None)
             }

@@ -261,6 +261,7 @@ impl Drop for Pooled {
 mod tests {
     use std::sync::atomic::AtomicUsize;
 
+    use super::super::client::causes;
     use http_body_util::BodyExt;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
@@ -272,6 +273,8 @@ mod tests {
     const CHUNKS: &str =
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nword\r\n0\r\n\r\n";
     const EMPTY: &str = "HTTP/1.1 204 No Content\r\n\r\n";
+    /// An answer without a body, whatever its head says.
+    const NO_CHUNKS: &str = "HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n";
     const CLOSE: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\nword";
     const MORE: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nword\r\n";
 
@@ -326,6 +329,7 @@ mod tests {
         (answer, requests, step): (&str, usize, usize),
         tell: mpsc::UnboundedSender<()>,
     ) {
+        stream.set_nodelay(true).unwrap();
         let mut all = Vec::new();
         for _ in 0..requests {
             while !all.ends_with(b"{}") {
@@ -356,8 +360,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_is_used_again_if_its_answer_is_over() {
-        let cases = [(LENGTH, "word", 1), (CHUNKS, "word", 1), (EMPTY, "", 1)];
-        for (answer, text, made) in cases.into_iter().chain([(CLOSE, "word", 3)]) {
+        let cases = [
+            (LENGTH, "word", 1),
+            (CHUNKS, "word", 1),
+            (EMPTY, "", 1),
+            (NO_CHUNKS, "", 1),
+            (CLOSE, "word", 3),
+        ];
+        for (answer, text, made) in cases {
             let (server, pool) = (Server::start(answer, usize::MAX).await, pool());
             for _ in 0..3 {
                 let mut response = pool.send(server.request()).await.unwrap();
@@ -371,14 +381,17 @@ mod tests {
     async fn chunks_that_have_come_are_one_piece() {
         const MANY: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
                             2\r\nwo\r\n2\r\nrd\r\n1\r\ns\r\n0\r\nx: y\r\n\r\n";
-        let (server, pool) = (Server::start(MANY, usize::MAX).await, pool());
-        let mut response = pool.send(server.request()).await.unwrap();
-        let body = response.body_mut();
-        let frame = body.frame().await.unwrap().unwrap();
-        assert_eq!(frame.into_data().unwrap(), "words");
-        let frame = body.frame().await.unwrap().unwrap();
-        assert_eq!(frame.into_trailers().unwrap()["x"], "y");
-        assert!(body.frame().await.is_none());
+        // The head comes whole, or in two parts.
+        for step in [usize::MAX, MANY.find("\r\n2\r\n").unwrap()] {
+            let (server, pool) = (Server::start_with(MANY, 1, step).await, pool());
+            let mut response = pool.send(server.request()).await.unwrap();
+            let body = response.body_mut();
+            let frame = body.frame().await.unwrap().unwrap();
+            assert_eq!(frame.into_data().unwrap(), "words", "{step}");
+            let frame = body.frame().await.unwrap().unwrap();
+            assert_eq!(frame.into_trailers().unwrap()["x"], "y", "{step}");
+            assert!(body.frame().await.is_none());
+        }
     }
 
     const TEXT: &str = "word and another";
@@ -401,7 +414,8 @@ mod tests {
     ];
 
     /// How a body goes on that is none, after a chunk.
-    const BROKEN: [&str; 5] = [
+    const BROKEN: [&str; 6] = [
+        "1;\nx\r\na\r\n0\r\n\r\n",
         "x\r\n",
         "0\r\n",
         "2\r\nw",
@@ -429,6 +443,23 @@ mod tests {
                 let made = if requests > 1 { 1 } else { 2 };
                 assert_eq!(server.made(), made, "{answer:?}, {step}");
             }
+        }
+    }
+
+    /// Of a stream that breaks off, as of all others, it is told why.
+    #[tokio::test]
+    async fn a_chunk_that_breaks_off_says_why() {
+        let cases = [
+            ("1\r\nwo", "line break"),
+            ("2\r\nw", "closed within a chunk"),
+        ];
+        for (end, why) in cases {
+            let answer: &'static str = (MORE.to_owned() + end).leak();
+            let (server, pool) = (Server::start(answer, 1).await, pool());
+            let mut response = pool.send(server.request()).await.unwrap();
+            let error = response.body_mut().collect().await.unwrap_err();
+            let causes: Vec<_> = causes(&error).map(ToString::to_string).collect();
+            assert!(causes.join(": ").contains(why), "{causes:?}");
         }
     }
 

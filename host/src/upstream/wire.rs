@@ -43,8 +43,8 @@ enum Gate {
     Held,
     /// Nothing: this is a chunked body.
     Chunks(Chunks),
-    /// The end. The body goes on in a way that no chunk does.
-    Broken,
+    /// Why the chunk under way will not come to its end; then the end.
+    Broken(Option<io::Error>),
 }
 
 /// A wire that hyper has, and whoever takes chunks from it.
@@ -69,10 +69,11 @@ impl<S: Read + Unpin> Shared<S> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A request is sent, and what comes next is the head of its answer.
+    /// A request is sent, and what comes next is the head of its answer. If it
+    /// is not the last one, or follows empty lines, hyper gets all of it.
     pub fn await_head(&self) {
         let mut wire = self.wire();
-        // There may be more of an answer that was not awaited.
+        // hyper uses no connection again on which more has come.
         if wire.rest.is_empty() {
             wire.gate = Gate::Head {
                 blank: true,
@@ -128,17 +129,14 @@ impl<S: Read + Unpin> Wire<S> {
             let mut read = ReadBuf::uninit(&mut space);
             let polled = Pin::new(&mut self.stream).poll_read(context, read.unfilled());
             let data = match (ready!(polled), read.filled()) {
-                // hyper finds out for itself.
-                (Err(_), _) | (Ok(()), []) => {
-                    self.gate = Gate::Open;
-                    Vec::new()
-                }
+                (Ok(()), []) => self.end(),
                 (Ok(()), new) if self.rest.is_empty() => self.decode(new),
                 (Ok(()), new) => {
                     let mut all = std::mem::take(&mut self.rest);
                     all.extend_from_slice(new);
                     self.decode(&all)
                 }
+                (Err(error), _) => self.broken(error),
             };
             if !data.is_empty() {
                 return Poll::Ready(Some(data.into()));
@@ -159,9 +157,28 @@ impl<S: Read + Unpin> Wire<S> {
                 self.rest = rest.to_vec();
                 self.gate = Gate::Open;
             }
-            Next::Broken => self.gate = Gate::Broken,
+            Next::Broken => {
+                let error = "a chunk is not followed by a line break";
+                self.broken(io::Error::new(io::ErrorKind::InvalidData, error));
+            }
         }
         data
+    }
+
+    /// Nothing more comes. Where no chunk is under way that is hyper's to judge.
+    fn end(&mut self) -> Vec<u8> {
+        if matches!(&self.gate, Gate::Chunks(chunks) if chunks.is_within()) {
+            let error = "the connection was closed within a chunk";
+            return self.broken(io::Error::new(io::ErrorKind::UnexpectedEof, error));
+        }
+        self.gate = Gate::Open;
+        Vec::new()
+    }
+
+    /// hyper is told why when it reads next.
+    fn broken(&mut self, error: io::Error) -> Vec<u8> {
+        self.gate = Gate::Broken(Some(error));
+        Vec::new()
     }
 
     /// Reads a part of a head, and nothing of a body that may be chunked.
@@ -200,26 +217,26 @@ impl<S: Read + Unpin> Wire<S> {
         context: &mut Context<'_>,
         mut cursor: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.gate {
+        match &mut self.gate {
             Gate::Open if self.rest.is_empty() => {
                 Pin::new(&mut self.stream).poll_read(context, cursor)
             }
             Gate::Open => {
                 let most = cursor.remaining().min(self.rest.len());
                 cursor.put_slice(&self.rest[..most]);
-                self.rest.drain(..most);
+                self.rest = self.rest.split_off(most);
                 Poll::Ready(Ok(()))
             }
             Gate::Head { .. } => self.poll_head(context, cursor),
             // Whoever opens it says so.
             Gate::Held | Gate::Chunks(_) => Poll::Pending,
-            Gate::Broken => Poll::Ready(Ok(())),
+            Gate::Broken(error) => Poll::Ready(error.take().map_or(Ok(()), Err)),
         }
     }
 }
 
-/// Where a head ends: behind its first empty line, as hyper reads it. `blank`
-/// is kept from one part of a head to the next.
+/// Where a head ends: behind its first empty line. `blank` is kept from one part
+/// of a head to the next.
 fn head_end(bytes: &[u8], blank: &mut bool) -> Option<usize> {
     let mut line = 0;
     for at in memchr_iter(b'\n', bytes) {
