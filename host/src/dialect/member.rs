@@ -19,10 +19,14 @@ pub static ERROR: Name = LazyLock::new(|| Finder::new(r#""error""#));
 /// look like one, because its quotes are escaped.
 pub fn values<'j>(json: &'j [u8], name: &Name) -> impl Iterator<Item = &'j [u8]> {
     let length = name.needle().len();
-    name.find_iter(json).filter_map(move |at| {
-        let rest = json[at + length..].trim_ascii_start();
-        Some(rest.strip_prefix(b":")?.trim_ascii_start())
-    })
+    name.find_iter(json)
+        .filter_map(move |at| value(&json[at + length..]))
+}
+
+/// What follows a name and its colon.
+pub fn value(rest: &[u8]) -> Option<&[u8]> {
+    let rest = rest.trim_ascii_start();
+    Some(rest.strip_prefix(b":")?.trim_ascii_start())
 }
 
 #[cfg(test)]

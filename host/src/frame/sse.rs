@@ -42,6 +42,9 @@ struct Line {
     after_cr: bool,
     /// The first event, which may begin with a byte order mark, is over.
     begun: bool,
+    /// Where the event's first line ends, as long as there is no other: nearly
+    /// all have one, which is not looked for again.
+    only: Option<usize>,
 }
 
 impl Sse {
@@ -106,7 +109,7 @@ impl Sse {
     fn end_event(&mut self, raw: &[u8], show: impl FnMut(Event<'_>)) -> Result<(), TooLarge> {
         self.within_limit(raw.len())?;
         let is_first = !std::mem::replace(&mut self.line.begun, true);
-        Event::of(raw, is_first).map(show);
+        Event::of(raw, is_first, self.line.only.take()).map(show);
         Ok(())
     }
 
@@ -137,6 +140,7 @@ impl Line {
                 self.start = 0;
                 return Some(end);
             }
+            self.only = (self.start == 0).then_some(from + at);
             (self.start, from) = (end, end);
         }
         None
@@ -147,21 +151,26 @@ impl Line {
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 impl<'s> Event<'s> {
-    /// Reads the lines of an event; none if it has neither a name nor data.
-    fn of(raw: &'s [u8], is_first: bool) -> Option<Self> {
+    /// Reads the lines of an event; none if it has neither a name nor data. If
+    /// it has one, `only` is known to be its end.
+    fn of(raw: &'s [u8], is_first: bool, only: Option<usize>) -> Option<Self> {
         let mut name = None;
         let mut data: Option<Cow<'_, [u8]>> = None;
         let marked = raw.strip_prefix(BYTE_ORDER_MARK).filter(|_| is_first);
-        let mut rest = marked.unwrap_or(raw);
+        let only = only.filter(|_| marked.is_none());
+        let mut rest = match only {
+            Some(end) => &raw[..end],
+            None => marked.unwrap_or(raw),
+        };
         while !rest.is_empty() {
             // An empty line is the end, or stands between CR and LF.
-            let end = memchr::memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
+            let end = match only {
+                Some(_) => rest.len(),
+                None => memchr::memchr2(b'\n', b'\r', rest).unwrap_or(rest.len()),
+            };
             let line = &rest[..end];
             rest = rest.get(end + 1..).unwrap_or_default();
-            let (field, value) = match memchr::memchr(b':', line) {
-                Some(colon) => (&line[..colon], &line[colon + 1..]),
-                None => (line, &line[line.len()..]),
-            };
+            let (field, value) = parts(line);
             let value = value.strip_prefix(b" ").unwrap_or(value);
             match field {
                 b"data" => match &mut data {
@@ -183,6 +192,18 @@ impl<'s> Event<'s> {
             data: data.unwrap_or_default(),
             raw,
         })
+    }
+}
+
+/// The name and the value of a field; most are `data`.
+fn parts(line: &[u8]) -> (&[u8], &[u8]) {
+    let colon = match line.starts_with(b"data:") {
+        true => Some(4),
+        false => memchr::memchr(b':', line),
+    };
+    match colon {
+        Some(colon) => (&line[..colon], &line[colon + 1..]),
+        None => (line, &line[line.len()..]),
     }
 }
 

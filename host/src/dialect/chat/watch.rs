@@ -1,10 +1,25 @@
 //! Looks at chat completions that are passed through untouched.
 
+use std::sync::LazyLock;
+
+use aho_corasick::packed::Searcher;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::dialect::Watch;
-use crate::dialect::member::{ERROR, FINISH_REASON, USAGE, values};
+use crate::dialect::member::value;
+
+/// The members by which a chunk tells of the answer itself, and how their values
+/// begin if they do.
+const TELLING: [(&str, &[u8]); 3] = [
+    (r#""usage""#, b"{"),
+    (r#""finish_reason""#, b"\""),
+    (r#""error""#, b""),
+];
+
+/// Their names, looked for all at once; none on a processor that cannot.
+static NAMES: LazyLock<Option<Searcher>> =
+    LazyLock::new(|| Searcher::new(TELLING.map(|(name, _)| name)));
 
 /// What is worth knowing of a chunk or a whole answer.
 #[derive(Deserialize)]
@@ -35,12 +50,20 @@ pub fn frame(watch: &mut Watch, data: &[u8]) {
         watch.terminated = true;
         return;
     }
-    let telling = values(data, &USAGE).any(|value| value.starts_with(b"{"))
-        || values(data, &FINISH_REASON).any(|value| value.starts_with(b"\""))
-        || ERROR.find(data).is_some();
-    if telling {
+    if is_telling(data) {
         learn(watch, data);
     }
+}
+
+/// Whether a chunk may say more than text.
+fn is_telling(chunk: &[u8]) -> bool {
+    let Some(names) = &*NAMES else {
+        return true;
+    };
+    names.find_iter(chunk).any(|name| {
+        let (_, begins) = TELLING[name.pattern().as_usize()];
+        value(&chunk[name.end()..]).is_some_and(|value| value.starts_with(begins))
+    })
 }
 
 /// See [`Watch::body`].
