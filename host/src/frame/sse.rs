@@ -151,8 +151,8 @@ impl Line {
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 impl<'s> Event<'s> {
-    /// Reads the lines of an event; none if it has neither a name nor data. If
-    /// it has one, `only` is known to be its end.
+    /// Reads the lines of an event; none if it has neither a name nor data.
+    /// `only` is where its one line ends, of an event that has no other.
     fn of(raw: &'s [u8], is_first: bool, only: Option<usize>) -> Option<Self> {
         let mut name = None;
         let mut data: Option<Cow<'_, [u8]>> = None;

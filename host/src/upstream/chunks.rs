@@ -10,10 +10,10 @@ const MAX_LINE: usize = 18;
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Chunks {
-    /// Bytes of the chunk under way that have not come.
+    /// Whether a chunk is under way: the line break after its data has not come.
+    within: bool,
+    /// Bytes of its data that have not come.
     left: u64,
-    /// Whether the line break after a chunk's data has not come.
-    unbroken: bool,
 }
 
 /// What stands at the end of the data.
@@ -31,35 +31,30 @@ pub(super) enum Next<'b> {
 impl Chunks {
     /// Whether a chunk is under way.
     pub fn is_within(&self) -> bool {
-        self.left > 0 || self.unbroken
+        self.within
     }
 
     /// Appends the data in `bytes` to `data`. What is left comes again, with
     /// what follows it.
     pub fn decode<'b>(&mut self, mut bytes: &'b [u8], data: &mut Vec<u8>) -> Next<'b> {
         loop {
-            if self.left > 0 {
+            if self.within {
                 let most = usize::try_from(self.left).unwrap_or(usize::MAX);
                 let (here, rest) = bytes.split_at(most.min(bytes.len()));
                 data.extend_from_slice(here);
                 self.left -= here.len() as u64;
-                bytes = rest;
+                bytes = match rest {
+                    _ if self.left > 0 => return Next::More(rest),
+                    [b'\r', b'\n', rest @ ..] => rest,
+                    [] | [b'\r'] => return Next::More(rest),
+                    _ => return Next::Broken,
+                };
+                self.within = false;
             }
-            if self.left > 0 {
-                return Next::More(bytes);
-            }
-            match bytes {
-                [b'\r', b'\n', rest @ ..] if self.unbroken => bytes = rest,
-                [] | [b'\r'] if self.unbroken => return Next::More(bytes),
-                _ if self.unbroken => return Next::Broken,
-                _ => {}
-            }
-            self.unbroken = false;
             match httparse::parse_chunk_size(bytes) {
                 Ok(Status::Complete((line, size))) if size > 0 && is_plain(&bytes[..line]) => {
                     bytes = &bytes[line..];
-                    self.left = size;
-                    self.unbroken = true;
+                    (self.within, self.left) = (true, size);
                 }
                 Ok(Status::Partial) if bytes.len() < MAX_LINE => return Next::More(bytes),
                 _ => return Next::Line(bytes),

@@ -23,8 +23,8 @@ use super::chunks::{Chunks, Next};
 /// a model's stream, and little enough for the stack.
 const READ: usize = 16 << 10;
 
-/// See the module.
-pub(super) struct Wire<S> {
+/// A stream, and what of it is for whom.
+struct Wire<S> {
     stream: S,
     gate: Gate,
     /// What was read, and neither given to hyper nor taken.
@@ -47,7 +47,7 @@ enum Gate {
     Broken(Option<io::Error>),
 }
 
-/// A wire that hyper has, and whoever takes chunks from it.
+/// See the module. hyper has it, and whoever takes chunks.
 pub(super) struct Shared<S>(Arc<Mutex<Wire<S>>>);
 
 impl<S> Clone for Shared<S> {
