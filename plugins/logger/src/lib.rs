@@ -10,6 +10,7 @@ mod time;
 use std::io::Write;
 
 use exports::palisade::plugin::log_sink::{Entry, Guest, Problem};
+use heap as _;
 
 wit_bindgen::generate!({
     path: "../../wit/0.1.0",

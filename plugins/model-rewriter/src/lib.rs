@@ -21,6 +21,7 @@ use std::sync::OnceLock;
 
 use exports::palisade::plugin::configuration::{ConfigError, Guest as Configuration};
 use exports::palisade::plugin::rewriter::{Guest as Rewriter, Problem, Request};
+use heap as _;
 use rules::Rules;
 
 wit_bindgen::generate!({

@@ -69,6 +69,7 @@ use exports::palisade::plugin::provider::{
     ModelEvent, Problem, Request, Response, UpstreamRequest,
 };
 use headers::Fields;
+use heap as _;
 use palisade::plugin::types::DenialKind;
 use refusal::Refusal;
 

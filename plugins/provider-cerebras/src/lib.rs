@@ -39,6 +39,7 @@ use exports::palisade::plugin::provider::{
     Action, Credential, Description, Frame, Framing, Guest as Provider, GuestDecoder, Problem,
     Request, Response, UpstreamRequest,
 };
+use heap as _;
 use openai_chat::forward;
 use openai_chat::model::ModelEvent;
 use palisade::plugin::types::{Denial, DenialKind};

@@ -38,6 +38,7 @@ use exports::palisade::plugin::provider::{
     Action, Denial, Description, Frame, Guest as Provider, GuestDecoder, ModelEvent, Problem,
     Reply, Request, Response,
 };
+use heap as _;
 use palisade::plugin::types::DenialKind;
 
 wit_bindgen::generate!({

@@ -37,6 +37,7 @@ use exports::palisade::plugin::configuration::{ConfigError, Guest as Configurati
 use exports::palisade::plugin::request_filter::{
     Denial, Guest as RequestFilter, Problem, Request, Verdict,
 };
+use heap as _;
 use rules::Limit;
 
 wit_bindgen::generate!({

@@ -8,6 +8,7 @@ wit_bindgen::generate!({ path: "../../../wit/0.1.0", world: "answer-filter", gen
 use exports::palisade::plugin::event_filter::{
     Exchange, Guest, GuestSession, ModelEvent, Problem, Step,
 };
+use heap as _;
 use palisade::plugin::types::{Denial, DenialKind};
 
 /// No answer of the benchmark's upstream holds it.
