@@ -76,9 +76,9 @@ impl Cache {
         Some(caches?.join("palisade"))
     }
 
-    /// A component that was stored under this name; none if there is none that
-    /// can be used.
-    pub fn load(&self, engine: &Engine, name: &str) -> Option<Component> {
+    /// What was stored under this name; none if there is nothing that can be
+    /// trusted.
+    pub fn load(&self, name: &str) -> Option<Stored> {
         let path = self.path(name);
         let mut file = File::open(&path).ok()?;
         let mut code = [0; CODE];
@@ -92,11 +92,7 @@ impl Cache {
         }
         // Used again: not the next one to go.
         let _ = file.set_modified(SystemTime::now());
-        #[expect(unsafe_code, reason = "compiled code cannot be checked, only trusted")]
-        // SAFETY: the bytes were written by `store`, from a component that
-        // wasmtime compiled: nobody else has the key.
-        let component = unsafe { Component::deserialize(engine, &bytes) };
-        component.ok()
+        Some(Stored(bytes))
     }
 
     /// Stores a component under a name, in the place of what was there.
@@ -149,6 +145,21 @@ impl Cache {
             bytes -= length;
         }
         Ok(())
+    }
+}
+
+/// A component that this user's gateway has compiled and stored.
+pub struct Stored(Vec<u8>);
+
+impl Stored {
+    /// The component, each time anew; none if it was compiled by another
+    /// version, or for other settings or another processor.
+    pub fn component(&self, engine: &Engine) -> Option<Component> {
+        #[expect(unsafe_code, reason = "compiled code cannot be checked, only trusted")]
+        // SAFETY: the bytes were written by `Cache::store`, from a component
+        // that wasmtime compiled: nobody else has the key.
+        let component = unsafe { Component::deserialize(engine, &self.0) };
+        component.ok()
     }
 }
 
@@ -205,11 +216,11 @@ mod tests {
     #[test]
     fn what_was_stored_is_loaded() {
         let (directory, cache, engine) = opened();
-        assert!(cache.load(&engine, "a").is_none());
+        assert!(cache.load("a").is_none());
         cache.store("a", &component(&engine)).unwrap();
-        assert!(cache.load(&engine, "a").is_some());
+        assert!(cache.load("a").unwrap().component(&engine).is_some());
         let again = Cache::open(&directory.path().join("cache")).unwrap();
-        assert!(again.load(&engine, "a").is_some());
+        assert!(again.load("a").is_some());
     }
 
     #[test]
@@ -217,13 +228,13 @@ mod tests {
         let (_directory, cache, engine) = opened();
         cache.store("a", &component(&engine)).unwrap();
         fs::copy(cache.path("a"), cache.path("b")).unwrap();
-        assert!(cache.load(&engine, "b").is_none());
+        assert!(cache.load("b").is_none());
         let mut bytes = fs::read(cache.path("a")).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
         fs::write(cache.path("a"), bytes).unwrap();
-        assert!(cache.load(&engine, "a").is_none());
+        assert!(cache.load("a").is_none());
         fs::write(cache.path("a"), b"short").unwrap();
-        assert!(cache.load(&engine, "a").is_none());
+        assert!(cache.load("a").is_none());
     }
 
     #[test]
@@ -232,7 +243,7 @@ mod tests {
         let (_two, other, _) = opened();
         other.store("a", &component(&engine)).unwrap();
         fs::copy(other.path("a"), cache.path("a")).unwrap();
-        assert!(cache.load(&engine, "a").is_none());
+        assert!(cache.load("a").is_none());
     }
 
     #[test]

@@ -17,14 +17,16 @@ use tokio::sync::{Semaphore, oneshot};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use super::cache::Cache;
+use super::cache::{Cache, Stored};
 use super::code::Code;
 use super::engine::Engines;
 use super::grants::capabilities;
 use super::rehearse;
 use super::snapshot::{self, Moment, SnapshotError};
 use super::tie;
-use super::{CONTRACT, Capability, Fixture, Grant, Instances, LoadError, Plugin, Prepared, Terms};
+use super::{
+    CONTRACT, Capability, Fixture, Grant, Instances, Learnt, LoadError, Plugin, Prepared, Terms,
+};
 
 /// How many compiled components are kept in memory, used or not: going back to
 /// an earlier file is then free. One takes about as much memory as its code.
@@ -131,6 +133,7 @@ impl Loader {
 
     fn keep(&self, key: Compilation, code: &Code) {
         let mut compiled = self.compiled();
+        compiled.retain(|(known, _)| *known != key);
         if compiled.len() >= MAX_COMPILED {
             compiled.remove(0);
         }
@@ -170,17 +173,16 @@ impl Loading<'_> {
         let code = self.compiled("plain", &self.loader.engines.serving, "", || {
             Ok(self.source.bytes.clone())
         })?;
-        let (plugin, _) = self.rehearsed(code, prepared).await?;
-        Ok(plugin)
+        let (learnt, _) = self.rehearsed(code.clone()).await?;
+        Ok(self.plugin(code).serving(prepared, learnt))
     }
 
     /// A plugin whose instances begin from a snapshot.
     async fn snapshotted(&self) -> Result<Arc<Plugin>, NoPlugin> {
         for moment in [Moment::Rehearsed, Moment::Configured] {
-            let Some(code) = self.taken(moment)? else {
-                continue;
-            };
-            return Ok(self.rehearsed(code, Prepared::Snapshot(moment)).await?.0);
+            if let Some(plugin) = self.taken(moment).await? {
+                return Ok(plugin);
+            }
         }
         match self.take(Moment::Rehearsed).await {
             // What it kept of the rehearsal may be what stands in the way.
@@ -191,21 +193,47 @@ impl Loading<'_> {
         }
     }
 
-    /// A snapshot that was taken before, here or by a process before this one.
-    fn taken(&self, moment: Moment) -> Result<Option<Code>, LoadError> {
-        let engine = &self.loader.engines.serving;
-        let name = self.image_name(moment);
-        let key = (name.clone(), capabilities(self.grants()));
-        if let Some(code) = self.loader.known(&key) {
-            return Ok(Some(code));
-        }
-        let stored = self.loader.cache.as_ref();
-        let Some(component) = stored.and_then(|cache| cache.load(engine, &name)) else {
+    /// A plugin whose snapshot was taken before, here or by a process before
+    /// this one.
+    async fn taken(&self, moment: Moment) -> Result<Option<Arc<Plugin>>, LoadError> {
+        let key = (self.image_name(moment), capabilities(self.grants()));
+        let known = self.loader.known(&key);
+        let stored = self.stored(moment);
+        let Some(stand_in) = self.again(stored.as_ref())?.or_else(|| known.clone()) else {
             return Ok(None);
         };
-        let code = self.checked(component)?.configured();
+        let (learnt, _) = self.rehearsed(stand_in).await?;
+        let code = match known {
+            Some(code) => Some(code),
+            None => self.again(stored.as_ref())?,
+        };
+        Ok(code.map(|code| self.snapshot(code, moment, learnt)))
+    }
+
+    fn stored(&self, moment: Moment) -> Option<Stored> {
+        let cache = self.loader.cache.as_ref()?;
+        cache.load(&self.image_name(moment))
+    }
+
+    /// The code of a snapshot that was stored.
+    ///
+    /// Each time it is loaded it has places of its own in the pool, and what
+    /// serves is not what rehearsed: the pages that were ever written to in a
+    /// place are put back after each exchange, and a rehearsal of all that a
+    /// plugin can do writes to two or three times as many as an exchange.
+    fn again(&self, stored: Option<&Stored>) -> Result<Option<Code>, LoadError> {
+        let engine = &self.loader.engines.serving;
+        let component = stored.and_then(|stored| stored.component(engine));
+        let code = component.map(|component| self.checked(component));
+        Ok(code.transpose()?.map(Code::configured))
+    }
+
+    /// A plugin whose instances begin from a snapshot, and whose code is kept.
+    fn snapshot(&self, code: Code, moment: Moment, learnt: Learnt) -> Arc<Plugin> {
+        let key = (self.image_name(moment), capabilities(self.grants()));
         self.loader.keep(key, &code);
-        Ok(Some(code))
+        self.plugin(code)
+            .serving(Prepared::Snapshot(moment), learnt)
     }
 
     fn image_name(&self, moment: Moment) -> String {
@@ -258,16 +286,14 @@ impl Loading<'_> {
         before: &rehearse::Outcomes,
     ) -> Result<Arc<Plugin>, NoPlugin> {
         let code = self.checked(component.clone())?.configured();
-        let prepared = Prepared::Snapshot(moment);
-        let (plugin, after) = self.rehearsed(code, prepared).await?;
+        let (learnt, after) = self.rehearsed(code.clone()).await?;
         if !moment.is_faithful(before, &after) {
             return Err(SnapshotError::Differs.into());
         }
-        let name = self.image_name(moment);
-        self.store(&name, component);
-        let key = (name, capabilities(self.grants()));
-        self.loader.keep(key, &plugin.code);
-        Ok(plugin)
+        self.store(&self.image_name(moment), component);
+        let stored = self.stored(moment);
+        let code = self.again(stored.as_ref())?.unwrap_or(code);
+        Ok(self.snapshot(code, moment, learnt))
     }
 
     /// An image whose instances are made sooner, if it can be had.
@@ -287,17 +313,16 @@ impl Loading<'_> {
             .ok()
     }
 
-    /// Makes the plugin and starts it once: asks an adapter what it takes, shows
-    /// it the samples, measures what an exchange costs.
-    async fn rehearsed(
-        &self,
-        code: Code,
-        prepared: Prepared,
-    ) -> Result<(Arc<Plugin>, rehearse::Outcomes), LoadError> {
+    /// Starts a plugin once: asks an adapter what it takes, shows it the
+    /// samples, measures what an exchange costs.
+    async fn rehearsed(&self, code: Code) -> Result<(Learnt, rehearse::Outcomes), LoadError> {
+        self.plugin(code).rehearse(&self.source.fixtures).await
+    }
+
+    fn plugin(&self, code: Code) -> Plugin {
         let digest = self.source.digest.clone();
         let places = self.loader.engines.places.clone();
-        let plugin = Plugin::new(code, digest, self.terms.clone(), places);
-        plugin.tried(prepared, &self.source.fixtures).await
+        Plugin::new(code, digest, self.terms.clone(), places)
     }
 
     /// Compiles what `bytes` answers, unless that was done before, here or by
@@ -315,7 +340,8 @@ impl Loading<'_> {
             return Ok(code);
         }
         let stored = self.loader.cache.as_ref();
-        let component = match stored.and_then(|cache| cache.load(engine, &name)) {
+        let stored = stored.and_then(|cache| cache.load(&name));
+        let component = match stored.and_then(|stored| stored.component(engine)) {
             Some(component) => component,
             None => {
                 let compiled = Component::from_binary(engine, &bytes()?);

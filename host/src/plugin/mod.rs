@@ -164,6 +164,12 @@ pub struct Plugin {
     dialects: Vec<&'static dyn Dialect>,
 }
 
+/// What a rehearsal has shown of a plugin.
+struct Learnt {
+    cost: Option<Cost>,
+    dialects: Vec<&'static dyn Dialect>,
+}
+
 impl fmt::Debug for Plugin {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.debug_struct("Plugin")
@@ -174,7 +180,7 @@ impl fmt::Debug for Plugin {
 }
 
 impl Plugin {
-    /// Makes a plugin that may rehearse; [`Plugin::tried`] lets it serve.
+    /// Makes a plugin that may rehearse; [`Plugin::serving`] lets it serve.
     fn new(code: Code, digest: String, terms: Arc<Terms>, places: Places) -> Self {
         Self {
             name: terms.name.clone(),
@@ -214,14 +220,9 @@ impl Plugin {
         Ok(Arc::new(self))
     }
 
-    /// Lets it serve, after a rehearsal that shows whether it can; and tells
-    /// how that went. It must keep to its own fixtures. What an exchange costs
-    /// is measured if all went well.
-    async fn tried(
-        self,
-        prepared: Prepared,
-        fixtures: &[Fixture],
-    ) -> Result<(Arc<Self>, Outcomes), LoadError> {
+    /// Shows it the samples and its own fixtures, which it must keep to, and
+    /// tells how that went. What an exchange costs is measured if all went well.
+    async fn rehearse(self, fixtures: &[Fixture]) -> Result<(Learnt, Outcomes), LoadError> {
         let rehearsing = self.described().await?;
         let mut instance = Instance::start(&rehearsing).await?;
         let outcomes = rehearse::run(&mut instance).await;
@@ -234,18 +235,21 @@ impl Plugin {
         } else {
             None
         };
-        let ready = Self {
-            health: Health::new(rehearsing.terms.breaker),
-            pool: Pool::new(
-                rehearsing.terms.instances,
-                matches!(prepared, Prepared::Snapshot(_)),
-            ),
+        let dialects = rehearsing.dialects.clone();
+        Ok((Learnt { cost, dialects }, outcomes))
+    }
+
+    /// Lets it serve, after a rehearsal.
+    fn serving(self, prepared: Prepared, learnt: Learnt) -> Arc<Self> {
+        let is_snapshot = matches!(prepared, Prepared::Snapshot(_));
+        Arc::new(Self {
+            pool: Pool::new(self.terms.instances, is_snapshot),
             rehearses: false,
             prepared,
-            cost,
-            ..only(rehearsing)?
-        };
-        Ok((Arc::new(ready), outcomes))
+            cost: learnt.cost,
+            dialects: learnt.dialects,
+            ..self
+        })
     }
 
     /// Whether the plugin exports a stage.
