@@ -12,6 +12,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use ring::{hmac, rand};
@@ -99,13 +100,20 @@ impl Cache {
     pub fn store(&self, name: &str, component: &Component) -> io::Result<()> {
         let bytes = component.serialize().map_err(io::Error::other)?;
         let code = hmac::sign(&self.key, &Self::signed(name, &bytes));
-        let aside = self
-            .directory
-            .join(format!("{name}.{}.tmp", std::process::id()));
+        let aside = self.aside(name);
         let mut file = private(&aside)?;
         file.write_all(code.as_ref())?;
         file.write_all(&bytes)?;
         fs::rename(&aside, self.path(name))
+    }
+
+    /// Where a file is written until it is whole. Another thread may store the
+    /// same component.
+    fn aside(&self, name: &str) -> PathBuf {
+        static WRITTEN: AtomicU64 = AtomicU64::new(0);
+        let (process, number) = (std::process::id(), WRITTEN.fetch_add(1, Ordering::Relaxed));
+        self.directory
+            .join(format!("{name}.{process}.{number}.tmp"))
     }
 
     fn path(&self, name: &str) -> PathBuf {

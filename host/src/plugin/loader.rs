@@ -29,7 +29,8 @@ use super::{
 };
 
 /// How many compiled components are kept in memory, used or not: going back to
-/// an earlier file is then free. One takes about as much memory as its code.
+/// an earlier file then compiles nothing. One takes about as much memory as its
+/// code.
 const MAX_COMPILED: usize = 64;
 
 /// How far a thread that loads steps back while the gateway serves, of 19.
@@ -202,6 +203,8 @@ impl Loading<'_> {
         let Some(stand_in) = self.again(stored.as_ref())?.or_else(|| known.clone()) else {
             return Ok(None);
         };
+        // Needed once more only if nothing is known yet.
+        let stored = stored.filter(|_| known.is_none());
         let (learnt, _) = self.rehearsed(stand_in).await?;
         let code = match known {
             Some(code) => Some(code),
@@ -215,17 +218,23 @@ impl Loading<'_> {
         cache.load(&self.image_name(moment))
     }
 
-    /// The code of a snapshot that was stored.
+    /// The code of a snapshot that was stored, with the memory that its
+    /// instances begin with.
     ///
     /// Each time it is loaded it has places of its own in the pool, and what
     /// serves is not what rehearsed: the pages that were ever written to in a
     /// place are put back after each exchange, and a rehearsal of all that a
     /// plugin can do writes to two or three times as many as an exchange.
+    /// Without a cache nothing is stored, and what has rehearsed serves.
     fn again(&self, stored: Option<&Stored>) -> Result<Option<Code>, LoadError> {
         let engine = &self.loader.engines.serving;
-        let component = stored.and_then(|stored| stored.component(engine));
-        let code = component.map(|component| self.checked(component));
-        Ok(code.transpose()?.map(Code::configured))
+        let Some(component) = stored.and_then(|stored| stored.component(engine)) else {
+            return Ok(None);
+        };
+        // Or its first exchange would make it, and meet what stands in the way.
+        let image = component.initialize_copy_on_write_image();
+        image.map_err(|e| LoadError::NotAComponent(format!("{e:#}")))?;
+        Ok(Some(self.checked(component)?.configured()))
     }
 
     /// A plugin whose instances begin from a snapshot, and whose code is kept.

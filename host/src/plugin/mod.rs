@@ -296,8 +296,9 @@ impl Plugin {
         &self.prepared
     }
 
-    /// What an exchange cost when it was loaded; none if it could not take
-    /// every sample.
+    /// What an exchange cost when it was loaded, after a rehearsal in the same
+    /// place of the pool: at most what one costs later. None if it could not
+    /// take every sample.
     pub fn cost(&self) -> Option<Cost> {
         self.cost
     }

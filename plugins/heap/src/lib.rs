@@ -11,7 +11,8 @@
 //!
 //! Blocks over [`LARGEST`] bytes are the standard library's. Memory that small
 //! blocks were cut from stays theirs, so a plugin has at most as much of it as
-//! it had of each size at its peak.
+//! it had of each size at its peak. What C's `malloc` gave, which is there in a
+//! component for WASI, is never freed here, nor a block of here by C's `free`.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
@@ -23,11 +24,9 @@ const STEP: usize = 16;
 /// The size of the largest small block, in bytes.
 const LARGEST: usize = 1024;
 
-/// Small blocks are cut from pieces of this many bytes.
-const PIECE: usize = 16 << 10;
-
-/// How pieces are aligned: as what is put back at once.
-const PAGE: usize = 4 << 10;
+/// Small blocks are cut from pieces of this many bytes: 16 KiB with what the
+/// standard library's allocator notes before each, so that one follows another.
+const PIECE: usize = (16 << 10) - STEP;
 
 #[cfg(target_family = "wasm")]
 #[global_allocator]
@@ -138,7 +137,7 @@ impl Blocks {
         let size = (class + 1) * STEP;
         if self.left < size {
             let layout = const {
-                match Layout::from_size_align(PIECE, PAGE) {
+                match Layout::from_size_align(PIECE, STEP) {
                     Ok(layout) => layout,
                     Err(_) => panic!("a piece has a layout"),
                 }
