@@ -70,6 +70,39 @@ async fn an_instance_that_failed_is_never_used_again() {
     assert_eq!(seen, [200, 200, 500, 200, 200, 500]);
 }
 
+/// An instance that began from a snapshot is put back to it, and serves another
+/// exchange; that one finds nothing of the last (`guests::memory_reader`). One
+/// that cannot be put back is replaced.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_is_put_back_if_it_can_be() {
+    let granted = "grants = [\"clocks\", \"random\"]";
+    // Of how many bytes is the text?
+    let cases = [
+        ("memory-reader", "", 10, true),
+        ("memory-reader", "instances = \"fresh\"", 10, false),
+        ("memory-reader", "", 3 << 20, false),
+        ("guard", "config = { redact = [\"secret\"] }", 10, true),
+        ("spy", "", 10, false),
+        ("misbehaving", granted, 10, false),
+    ];
+    for (name, lines, length, put_back) in cases {
+        let palisade = behind(name, lines).await;
+        for _ in 0..20 {
+            let body = chat("m", &"x".repeat(length));
+            let got = post_json(&palisade.url, CHAT, &body).await;
+            assert_eq!(got.status, 200, "{name} {lines}: {}", got.text);
+        }
+        let live = palisade.live();
+        let plugin = live.plugins.iter().find(|plugin| plugin.name == "it");
+        let made = plugin.expect("the plugin").health().counts().instances;
+        assert_eq!(
+            made < 20,
+            put_back,
+            "{name} {lines} {length}: {made} were made"
+        );
+    }
+}
+
 /// A plugin that says other things after its rehearsal begins without it; all
 /// others begin with theirs.
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,8 @@
 //! An instance serves one exchange: every call that the exchange makes of the
 //! plugin goes to it, so a plugin may keep what it needs from the request to
 //! the answer. Nothing outlives the exchange, unless the manifest says that
-//! instances are used again (`pool`). One that has failed, or whose call was
+//! instances are used again: one that serves another exchange has been put back
+//! to how it began (`pool`). One that has failed, or whose call was
 //! given up, is gone at once.
 
 use std::sync::Arc;
@@ -180,7 +181,7 @@ impl Drop for Instance {
     /// Gives an instance that may be used again back; otherwise it is gone.
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
-            self.plugin.pool.give_back(running);
+            self.plugin.pool.give_back(&self.plugin, running);
         }
     }
 }

@@ -10,6 +10,7 @@ use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 
 use super::engine::linker;
 use super::grants::capabilities;
+use super::reset;
 use super::state::State;
 use super::{CONTRACT, Grant, LoadError, Refusal, Stage};
 use crate::bindings::exports::palisade::plugin as exports;
@@ -35,6 +36,9 @@ pub struct Code {
     pub(super) stages: Stages,
     /// Whether its instances begin configured.
     pub(super) configured: bool,
+    /// How they are put back, if they can be. What grants give, the host does
+    /// not look through: whoever has one is not put back.
+    pub(super) reset: Option<reset::Indices>,
     /// What the component asks for.
     pub imports: BTreeSet<String>,
 }
@@ -66,14 +70,18 @@ impl Code {
             pre,
             stages,
             configured: false,
+            reset: None,
             imports,
         })
     }
 
-    /// The same, for a component in whose image the configuration is.
-    pub(super) fn configured(self) -> Self {
+    /// The same, for an image that has the configuration in it, of a component
+    /// with this digest.
+    pub(super) fn image(self, digest: &str, grants: &BTreeSet<Grant>) -> Self {
+        let reset = reset::Indices::of(&self.pre, digest);
         Self {
             configured: true,
+            reset: reset.filter(|_| grants.is_empty()),
             ..self
         }
     }

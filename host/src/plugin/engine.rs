@@ -44,6 +44,9 @@ pub(super) struct Places {
     pub(super) kept: Arc<Semaphore>,
     /// For instances that have done their part and wait to be taken down.
     pub(super) spent: Arc<Semaphore>,
+    /// For instances that have been put back and wait for an exchange of their
+    /// plugin.
+    pub(super) waiting: Arc<Semaphore>,
 }
 
 /// The part of all instances that may be kept for answers.
@@ -51,6 +54,9 @@ const KEPT: (u32, u32) = (3, 4);
 
 /// One in so many may be spent.
 const SPENT: u32 = 8;
+
+/// One in so many may wait.
+const WAITING: u32 = 16;
 
 impl Engines {
     /// Makes the engines, with room for `instances` plugin instances at a
@@ -68,6 +74,7 @@ impl Engines {
             places: Places {
                 kept: Arc::new(Semaphore::new(kept as usize)),
                 spent: Arc::new(Semaphore::new((instances / SPENT) as usize)),
+                waiting: Arc::new(Semaphore::new((instances / WAITING) as usize)),
             },
         };
         engines.start_ticking()?;

@@ -92,7 +92,7 @@ impl HostExchange for State {
 
 impl HostRequest for State {
     fn exchange(&mut self, _: Resource<Request>) -> Fallible<Resource<ExchangeView>> {
-        Ok(self.table.push(ExchangeView)?)
+        Ok(self.push(ExchangeView)?)
     }
 
     fn method(&mut self, handle: Resource<Request>) -> Fallible<String> {
@@ -223,7 +223,7 @@ impl HostRequest for State {
 
 impl HostResponse for State {
     fn exchange(&mut self, _: Resource<ResponseHead>) -> Fallible<Resource<ExchangeView>> {
-        Ok(self.table.push(ExchangeView)?)
+        Ok(self.push(ExchangeView)?)
     }
 
     fn status(&mut self, handle: Resource<ResponseHead>) -> Fallible<u16> {

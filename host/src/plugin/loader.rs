@@ -234,7 +234,10 @@ impl Loading<'_> {
         // Or its first exchange would make it, and meet what stands in the way.
         let image = component.initialize_copy_on_write_image();
         image.map_err(|e| LoadError::NotAComponent(format!("{e:#}")))?;
-        Ok(Some(self.checked(component)?.configured()))
+        Ok(Some(
+            self.checked(component)?
+                .image(&self.source.digest, self.grants()),
+        ))
     }
 
     /// A plugin whose instances begin from a snapshot, and whose code is kept.
@@ -294,7 +297,9 @@ impl Loading<'_> {
         moment: Moment,
         before: &rehearse::Outcomes,
     ) -> Result<Arc<Plugin>, NoPlugin> {
-        let code = self.checked(component.clone())?.configured();
+        let code = self
+            .checked(component.clone())?
+            .image(&self.source.digest, self.grants());
         let (learnt, after) = self.rehearsed(code.clone()).await?;
         if !moment.is_faithful(before, &after) {
             return Err(SnapshotError::Differs.into());
@@ -307,14 +312,18 @@ impl Loading<'_> {
 
     /// An image whose instances are made sooner, if it can be had.
     fn tied(&self, image: &[u8]) -> Option<Component> {
-        let tied = match taken_apart(|| tie::tie(image))? {
+        let names = tie::Names::of(&self.source.digest);
+        let tied = match taken_apart(|| tie::tie(image, &names))? {
             Ok(tied) => tied,
             Err(why) => {
                 tracing::debug!(plugin = %self.terms.name, %why, "its modules stay as they are");
                 return None;
             }
         };
-        let compiled = Component::from_binary(&self.loader.engines.serving, &tied);
+        if let Some(why) = tied.lasts {
+            tracing::debug!(plugin = %self.terms.name, %why, "its instances are not put back");
+        }
+        let compiled = Component::from_binary(&self.loader.engines.serving, &tied.component);
         compiled
             .inspect_err(|error| {
                 tracing::debug!(plugin = %self.terms.name, %error, "its modules stay as they are");

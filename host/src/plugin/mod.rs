@@ -7,6 +7,7 @@
 //! - `grants`: what a plugin may be given besides, and does with it
 //! - `running`, `call`: one instance, its limits, and how a call can end
 //! - `pool`: instances that wait
+//! - `reset`, `pages`: putting one back to how it began
 //! - `stages`: one method for each function of the contract
 //! - `terms`, `limits`, `health`: what it may do, and how it fares
 //!
@@ -23,8 +24,10 @@ mod host;
 mod limits;
 mod loader;
 mod output;
+mod pages;
 mod pool;
 mod rehearse;
+mod reset;
 mod running;
 mod snapshot;
 mod stages;
@@ -186,7 +189,7 @@ impl Plugin {
             name: terms.name.clone(),
             digest,
             health: Health::new(terms.breaker),
-            pool: Pool::new(Instances::Fresh, true),
+            pool: Pool::new(Instances::Fresh, true, false),
             terms,
             code,
             places,
@@ -243,7 +246,7 @@ impl Plugin {
     fn serving(self, prepared: Prepared, learnt: Learnt) -> Arc<Self> {
         let is_snapshot = matches!(prepared, Prepared::Snapshot(_));
         Arc::new(Self {
-            pool: Pool::new(self.terms.instances, is_snapshot),
+            pool: Pool::new(self.terms.instances, is_snapshot, self.code.reset.is_some()),
             rehearses: false,
             prepared,
             cost: learnt.cost,

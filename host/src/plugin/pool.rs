@@ -1,13 +1,16 @@
 //! Instances of one plugin that wait for an exchange.
 //!
-//! There are two kinds. A plugin whose manifest entry says `instances =
-//! { reuse = N }` gives each instance to up to N exchanges, one after another:
-//! fast for languages that start slowly, at the price that what an exchange
-//! leaves in memory is there for the next. And a plugin that should begin from
-//! a snapshot but cannot has a few *spares*, made and configured ahead, each
-//! for one exchange only.
+//! There are three kinds. A plugin that begins from a snapshot has its instances
+//! put back to it after each exchange (`reset`). One that should, but cannot,
+//! has a few *spares*, made and configured ahead, each for one exchange only.
+//! And a plugin whose manifest entry says `instances = { reuse = N }` gives each
+//! instance to up to N exchanges, one after another: fast for languages that
+//! start slowly, at the price that what an exchange leaves in memory is there
+//! for the next.
 
 use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::FutureExt;
 
 use super::Plugin;
 use super::running::Running;
@@ -48,24 +51,33 @@ pub(super) struct Pool {
     /// How many exchanges an instance serves.
     serves: u32,
     spares: bool,
+    /// Whether instances are put back.
+    resets: bool,
     idle: Mutex<Vec<Running>>,
 }
 
 impl Pool {
-    /// `snapshot` tells whether instances begin from one.
-    pub(super) fn new(instances: Instances, snapshot: bool) -> Self {
+    /// `snapshot` tells whether instances begin from one, and `resets` whether
+    /// they can be put back to it.
+    pub(super) fn new(instances: Instances, snapshot: bool, resets: bool) -> Self {
         Self {
             serves: match instances {
                 Instances::Reuse(most) => most,
                 Instances::Snapshot | Instances::Fresh => 1,
             },
             spares: instances == Instances::Snapshot && !snapshot,
+            resets: instances == Instances::Snapshot && snapshot && resets,
             idle: Mutex::default(),
         }
     }
 
     /// An instance that is ready; none if one has to be made.
     pub(super) async fn take(&self, plugin: &Arc<Plugin>) -> Option<Running> {
+        if self.resets {
+            let mut running = self.idle().pop()?;
+            running.kept = None;
+            return Some(running);
+        }
         if self.serves == 1 && !self.spares {
             return None;
         }
@@ -81,12 +93,28 @@ impl Pool {
     }
 
     /// Keeps an instance for another exchange, if it may serve one.
-    pub(super) fn give_back(&self, mut running: Running) {
+    pub(super) fn give_back(&self, plugin: &Plugin, mut running: Running) {
         running.served += 1;
         running.kept = None;
+        if self.resets {
+            self.put_back(plugin, running);
+            return;
+        }
         // Half of its memory is filled already: the next exchange would break it.
         let full = running.store.data().limiter.is_half_full();
         if running.served < self.serves && !full {
+            self.keep(running, MAX_IDLE);
+        }
+    }
+
+    /// Keeps an instance that can be put back, if there is a place to wait. It
+    /// never waits for anything itself: what would is not worth it.
+    fn put_back(&self, plugin: &Plugin, mut running: Running) {
+        let Ok(place) = plugin.places.waiting.clone().try_acquire_owned() else {
+            return;
+        };
+        if running.put_back(plugin).now_or_never().flatten().is_some() {
+            running.kept = Some(place);
             self.keep(running, MAX_IDLE);
         }
     }

@@ -14,6 +14,7 @@ use wasmtime::{Store, UpdateDeadline, format_err};
 
 use super::call::{CallError, broken, unfit};
 use super::health::Health;
+use super::reset::Reset;
 use super::stages::Guests;
 use super::state::State;
 use super::{ConfigError, Plugin};
@@ -28,8 +29,11 @@ pub(super) struct Running {
     pub(super) served: u32,
     /// What the host holds of the plugin's own: a decoder, a session.
     pub(super) owned: Vec<ResourceAny>,
-    /// Its place among those that are kept for the length of an answer.
+    /// Its place among those that are kept for the length of an answer, or
+    /// among those that wait.
     pub(super) kept: Option<OwnedSemaphorePermit>,
+    /// What puts it back, once that has been looked for.
+    pub(super) reset: Option<Reset>,
 }
 
 impl Running {
@@ -67,6 +71,7 @@ impl Running {
             served: 0,
             owned: Vec::new(),
             kept: None,
+            reset: None,
         };
         if !plugin.code.configured {
             running.configure(plugin).await?;

@@ -83,8 +83,8 @@ impl Instance {
 
     /// Puts something into the plugin's table, to lend it for a call.
     fn lend<T: Send + 'static>(&mut self, value: T) -> Result<Resource<T>, CallError> {
-        let table = &mut self.running()?.store.data_mut().table;
-        table.push(value).map_err(full)
+        let state = self.running()?.store.data_mut();
+        state.push(value).map_err(full)
     }
 
     /// Takes back what was lent. A call that failed has taken it along.

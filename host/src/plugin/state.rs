@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
-use wasmtime::component::ResourceTable;
+use wasmtime::component::{Resource, ResourceTable, ResourceTableError};
 use wasmtime::format_err;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
@@ -35,6 +35,8 @@ pub struct State {
     pub(super) edits: u32,
     /// Slices of CPU time that the call under way has used.
     pub(super) slices: u32,
+    /// Handles that it has been given in this exchange, of messages.
+    pub(super) handles: u32,
     /// Lines that it has logged in this exchange.
     pub(super) logged: Arc<AtomicU32>,
     /// What it writes, while that may yet be in vain.
@@ -60,12 +62,36 @@ impl State {
             exchange: None,
             edits: 0,
             slices: 0,
+            handles: 0,
             logged: Arc::default(),
             held: Arc::default(),
             wasi: None,
             scratch: None,
             limiter,
         }
+    }
+
+    /// Begins anew, for another exchange: what the instance has of memory and
+    /// tables is all that stays.
+    pub(super) fn renew(&mut self) {
+        let new = Self::new(self.terms.clone(), self.rehearsal);
+        let old = std::mem::replace(self, new);
+        self.limiter = old.limiter;
+    }
+
+    /// Whether nothing of the host has been used but messages, and nothing of
+    /// them is held. What grants give is not looked at: there must be none.
+    pub(super) fn only_messages(&self) -> bool {
+        self.wasi.is_none() && self.table.is_empty()
+    }
+
+    /// Puts a message, or a part of one, where the plugin gets a handle on it.
+    pub(super) fn push<T: Send + 'static>(
+        &mut self,
+        value: T,
+    ) -> Result<Resource<T>, ResourceTableError> {
+        self.handles = self.handles.saturating_add(1);
+        self.table.push(value)
     }
 
     /// A call begins.

@@ -14,6 +14,8 @@ pub(super) type Of<'c> = (u32, &'c str);
 #[derive(Default)]
 pub(super) struct Items<'c> {
     pub modules: Vec<&'c [u8]>,
+    /// Whether components inside it have code, or functions, of their own.
+    pub nested_code: bool,
     pub instances: Vec<Instance<'c>>,
     pub core_functions: Vec<CoreFunction<'c>>,
     pub memories: Vec<Of<'c>>,
@@ -25,6 +27,10 @@ pub(super) struct Items<'c> {
 pub(super) enum CoreFunction<'c> {
     Of(Of<'c>),
     Lowered(u32, Box<[CanonicalOption]>),
+    /// Makes handles of a type.
+    New,
+    /// Drops them, or tells what they stand for.
+    OfHandles,
     Other,
 }
 
@@ -38,13 +44,19 @@ impl<'c> Items<'c> {
                 Payload::ModuleSection {
                     unchecked_range, ..
                 } => {
-                    if depth == 0 {
-                        items.modules.push(&component[unchecked_range.clone()]);
+                    match depth {
+                        0 => items.modules.push(&component[unchecked_range.clone()]),
+                        _ => items.nested_code = true,
                     }
                     depth += 1;
                 }
                 Payload::ComponentSection { .. } => depth += 1,
                 Payload::End(_) => depth = depth.saturating_sub(1),
+                Payload::InstanceSection(_) | Payload::ComponentCanonicalSection(_)
+                    if depth > 0 =>
+                {
+                    items.nested_code = true;
+                }
                 _ if depth > 0 => {}
                 _ => items.add(payload)?,
             }
@@ -74,6 +86,13 @@ impl<'c> Items<'c> {
                         } => self
                             .core_functions
                             .push(CoreFunction::Lowered(func_index, options)),
+                        CanonicalFunction::ResourceNew { .. } => {
+                            self.core_functions.push(CoreFunction::New);
+                        }
+                        CanonicalFunction::ResourceDrop { .. }
+                        | CanonicalFunction::ResourceRep { .. } => {
+                            self.core_functions.push(CoreFunction::OfHandles);
+                        }
                         _ => self.core_functions.push(CoreFunction::Other),
                     }
                 }
@@ -138,6 +157,13 @@ impl<'c> Items<'c> {
             Instance::FromExports(exports) => Some(exports),
             Instance::Instantiate { .. } => None,
         }
+    }
+
+    /// How many instances there are that are made of a module.
+    pub fn made(&self) -> usize {
+        let made = self.instances.iter();
+        made.filter(|instance| matches!(instance, Instance::Instantiate { .. }))
+            .count()
     }
 
     /// The module of an instance, if it is of no other.

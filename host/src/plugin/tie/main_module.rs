@@ -5,12 +5,17 @@ use std::collections::HashMap;
 use wasm_encoder::reencode::{Error, Reencode, RoundtripReencoder, utils};
 use wasm_encoder::{
     CodeSection, ConstExpr, DataCountSection, DataSection, ElementSection, Elements, ExportKind,
-    ExportSection, Function, FunctionSection, ImportSection, MemorySection, MemoryType, Module,
-    RefType, TableSection, TableType, TypeSection,
+    ExportSection, Function, FunctionSection, GlobalSection, ImportSection, MemorySection,
+    MemoryType, Module, RefType, TableSection, TableType, TypeSection,
 };
-use wasmparser::{Data, DataKind, ExternalKind, FuncType, Operator, Parser, Payload, TypeRef};
+use wasmparser::{
+    Data, DataKind, ExternalKind, FuncType, FunctionBody, Operator, Parser, Payload, TypeRef,
+};
 
-use super::{BASE, LATE, MEMORY, Untied, late};
+use super::image::runs;
+use super::lasting::Lasting;
+use super::reset::{Names, Reset};
+use super::{BASE, LATE, MEMORY, Sizes, Untied, late};
 
 /// What there is to know of the main module.
 pub(super) struct Main<'c> {
@@ -21,6 +26,8 @@ pub(super) struct Main<'c> {
     tables: u32,
     /// The numbers and types of the functions that are late.
     late: Vec<(u32, FuncType)>,
+    /// If it can be put back.
+    pub lasting: Option<Lasting>,
 }
 
 /// What is read of a main module.
@@ -103,7 +110,7 @@ impl<'c> Sections<'c> {
 }
 
 impl<'c> Main<'c> {
-    pub fn read(module: &'c [u8], late: &[&str]) -> Result<Self, Untied> {
+    pub fn read(module: &'c [u8], late: &[&str], lasting: Option<Lasting>) -> Result<Self, Untied> {
         let sections = Sections::read(module)?;
         if !sections.imports || !sections.elements {
             return Err(Untied::Shape("a main module without imports or elements"));
@@ -115,7 +122,19 @@ impl<'c> Main<'c> {
             late: late.ok_or(Untied::Shape("a function that is not exported"))?,
             tables: sections.tables,
             data: sections.data,
+            lasting,
         })
+    }
+
+    /// The sections that let an instance of the component be put back.
+    pub fn reset(&self, sizes: &Sizes, names: &Names) -> Result<Vec<u8>, Untied> {
+        let lasting = self.lasting.as_ref();
+        let reset = Reset {
+            memory: self.memory,
+            runs: &runs(&self.data)?,
+            lasting: lasting.ok_or(Untied::Changes("what was not read"))?,
+        };
+        Ok(reset.sections(sizes, names))
     }
 
     /// The module that has its memory.
@@ -239,6 +258,59 @@ impl Reencode for Main<'_> {
         let late: Vec<u32> = self.late.iter().map(|(number, _)| *number).collect();
         let begin = ConstExpr::i32_const(0);
         elements.active(Some(self.tables), &begin, Elements::Functions(late.into()));
+        Ok(())
+    }
+
+    fn parse_global_section(
+        &mut self,
+        globals: &mut GlobalSection,
+        section: wasmparser::GlobalSectionReader<'_>,
+    ) -> Result<(), Error<Untied>> {
+        utils::parse_global_section(self, globals, section)?;
+        if let Some(lasting) = &self.lasting {
+            lasting.count(globals);
+        }
+        Ok(())
+    }
+
+    fn parse_export_section(
+        &mut self,
+        exports: &mut ExportSection,
+        section: wasmparser::ExportSectionReader<'_>,
+    ) -> Result<(), Error<Untied>> {
+        utils::parse_export_section(self, exports, section)?;
+        if let Some(lasting) = &self.lasting {
+            lasting.export(exports);
+        }
+        Ok(())
+    }
+
+    // Counts the handles that are made.
+    fn parse_function_body(
+        &mut self,
+        code: &mut CodeSection,
+        body: FunctionBody<'_>,
+    ) -> Result<(), Error<Untied>> {
+        let mut function = self.new_function_with_parsed_locals(&body)?;
+        let mut operators = body.get_operators_reader()?;
+        while !operators.eof() {
+            let operator = operators.read()?;
+            let made = self
+                .lasting
+                .as_ref()
+                .filter(|lasting| lasting.makes(&operator));
+            let made = made.map(|lasting| lasting.made);
+            function.instruction(&self.instruction(operator)?);
+            if let Some(made) = made {
+                function
+                    .instructions()
+                    .global_get(made)
+                    .i64_const(1)
+                    .i64_add()
+                    .global_set(made);
+            }
+        }
+        code.function(&function);
         Ok(())
     }
 

@@ -15,15 +15,26 @@
 //! Only a component of exactly this shape is changed: one main module, whose
 //! data is in place when it begins.
 //!
+//! Such an instance has little that lasts from one call to the next, and what
+//! it is is known: the memory, globals, and handles. A third instance that is
+//! added puts it back to how it began, for the next exchange, if all that can
+//! be put back.
+//!
 //! - `items`: what a component defines
 //! - `plan`: which part is what, if it is of the shape
 //! - `tools`: whether a shim and a fixup do what tools make of them, and no more
 //! - `main_module`: the main module, and the base made of it
+//! - `lasting`: what of the main module lasts, and whether it can be put back
+//! - `image`: what its memory begins with
+//! - `reset`: the module that puts an instance back
 //! - `rewrite`: the component written anew
 
+mod image;
 mod items;
+mod lasting;
 mod main_module;
 mod plan;
+mod reset;
 mod rewrite;
 mod tools;
 
@@ -32,14 +43,18 @@ use wasm_encoder::reencode::{Error, ReencodeComponent};
 use wasmparser::Parser;
 
 use items::{Items, Part};
+use lasting::Lasting;
 use main_module::Main;
 use plan::Plan;
 use rewrite::Rewrite;
 use tools::{is_fixup, is_shim};
 
+pub(super) use image::PAGE;
+pub(super) use reset::{Arguments, MAX_HANDLES, Names, RANGES};
+
 /// Changes whenever what is written does: it is part of the name that compiled
 /// images are stored under.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// What the base is called, and what it exports: names that no shim has.
 const BASE: &str = "palisade:base";
@@ -55,6 +70,8 @@ fn late(number: usize) -> String {
 pub(super) enum Untied {
     #[error("it is not of the shape that tools give it: {0}")]
     Shape(&'static str),
+    #[error("what it changes cannot be put back: {0}")]
+    Changes(&'static str),
     #[error("it cannot be read: {0}")]
     Unreadable(#[from] wasmparser::Error),
 }
@@ -69,8 +86,29 @@ impl From<Error<Untied>> for Untied {
     }
 }
 
-/// The same component in two instances.
-pub(super) fn tie(component: &[u8]) -> Result<Vec<u8>, Untied> {
+/// How much of each kind a component defines, and where its parts are.
+struct Sizes {
+    types: u32,
+    modules: u32,
+    instances: u32,
+    core_functions: u32,
+    functions: u32,
+    /// The number of the memory.
+    memory: u32,
+    /// The numbers of the instances.
+    base: u32,
+    main: u32,
+}
+
+/// A component that has been written anew.
+pub(super) struct Tied {
+    pub component: Vec<u8>,
+    /// Why an instance of it cannot be put back, if so.
+    pub lasts: Option<Untied>,
+}
+
+/// The same component in two instances, with what puts it back by `names`.
+pub(super) fn tie(component: &[u8], names: &Names) -> Result<Tied, Untied> {
     let items = Items::read(component)?;
     let plan = Plan::of(&items)?;
     let module = |part: Part| items.modules.get(part.module as usize).copied();
@@ -80,14 +118,28 @@ pub(super) fn tie(component: &[u8]) -> Result<Vec<u8>, Untied> {
     {
         return Err(Untied::Shape("a shim or a fixup that does something else"));
     }
-    let main = Main::read(module(plan.main).unwrap_or_default(), &plan.late)?;
+    let main = module(plan.main).unwrap_or_default();
+    let lasting = plan
+        .makers(&items)
+        .and_then(|makers| Lasting::read(main, &makers));
+    let (lasting, lasts) = match lasting {
+        Ok(lasting) => (Some(lasting), None),
+        Err(why) => (None, Some(why)),
+    };
+    let main = Main::read(main, &plan.late, lasting)?;
     let mut rewrite = Rewrite::new(&plan, main);
     let mut tied = Component::new();
     rewrite.parse_component(&mut tied, Parser::new(0), component)?;
-    match rewrite.lost {
-        true => Err(Untied::Shape("something of the shim is used elsewhere")),
-        false => Ok(tied.finish()),
+    if rewrite.lost {
+        return Err(Untied::Shape("something of the shim is used elsewhere"));
     }
+    let mut component = tied.finish();
+    let reset = match lasts {
+        Some(why) => Err(why),
+        None => rewrite.main.reset(&rewrite.sizes(), names),
+    };
+    let lasts = reset.map(|sections| component.extend(sections)).err();
+    Ok(Tied { component, lasts })
 }
 
 #[cfg(test)]
@@ -108,6 +160,7 @@ mod tests {
             (memory (export "memory") 1)
             (table 2 funcref)
             (elem (i32.const 1) $asked)
+            (global $stack (mut i32) (i32.const 65536))
             (data (i32.const 16) "gate")
             (func $asked (call $shout (i32.const 16) (i32.const 4) (i32.const 8)))
             (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) i32.const 1024)
@@ -165,7 +218,8 @@ mod tests {
         ),
     ];
 
-    fn component(changes: &[(&str, &str)]) -> Vec<u8> {
+    /// A component with changes, made one after another.
+    pub(super) fn component(changes: &[(&str, &str)]) -> Vec<u8> {
         let mut text = ASKING.to_owned();
         for (from, to) in changes {
             assert!(text.contains(from), "{from}");
@@ -198,8 +252,9 @@ mod tests {
         for changes in [&[], TOGETHER, BEGUN] {
             let component = component(changes);
             assert_eq!(ask(&component), ("GATE".to_owned(), 3));
-            let tied = tie(&component).unwrap_or_else(|e| panic!("{e}"));
-            assert_eq!(ask(&tied), ("GATE".to_owned(), 2));
+            let tied = tie(&component, &Names::of("0")).unwrap_or_else(|e| panic!("{e}"));
+            assert!(tied.lasts.is_none(), "{:?}", tied.lasts);
+            assert_eq!(ask(&tied.component), ("GATE".to_owned(), 3));
         }
     }
 
@@ -281,14 +336,14 @@ mod tests {
         for (changes, why) in cases {
             let component = component(changes);
             wasmparser::validate(&component).unwrap();
-            let error = tie(&component).unwrap_err().to_string();
+            let error = tie(&component, &Names::of("0")).err().unwrap().to_string();
             assert!(error.ends_with(why), "{error}");
         }
         let small = wat::parse_str("(component)").unwrap();
-        let error = tie(&small).unwrap_err().to_string();
+        let error = tie(&small, &Names::of("0")).err().unwrap().to_string();
         assert!(error.ends_with("not one fixup"), "{error}");
         assert!(matches!(
-            tie(b"\0asm\x0d\0\x01\0\xff"),
+            tie(b"\0asm\x0d\0\x01\0\xff", &Names::of("0")),
             Err(Untied::Unreadable(_))
         ));
     }

@@ -9,6 +9,9 @@ use super::items::{CoreFunction, Items, Of, Part};
 /// The table of the shim, by the name that tools give it.
 const SHIM_TABLE: &str = "$imports";
 
+/// How many instances are made of a module: shim, main module and fixup.
+const PARTS: usize = 3;
+
 /// What becomes of which part of a component.
 pub(super) struct Plan<'c> {
     pub shim: Part,
@@ -102,6 +105,37 @@ impl<'c> Plan<'c> {
             },
             _ => return Err(Untied::Shape("an import of another kind")),
         })
+    }
+
+    /// The imports of the main module that make a handle, by their modules and
+    /// names, if nothing but that module does something, and it has nothing
+    /// but such handles from elsewhere.
+    pub fn makers(&self, items: &Items<'c>) -> Result<Vec<(&'c str, &'c str)>, Untied> {
+        if items.nested_code || items.made() != PARTS {
+            return Err(Untied::Changes("several modules"));
+        }
+        let Some(Instance::Instantiate { args, .. }) =
+            items.instances.get(self.main.instance as usize)
+        else {
+            return Err(Untied::Shape("an instance of no module"));
+        };
+        let mut makers = Vec::new();
+        for arg in args {
+            let bag = items.bag(arg.index);
+            for export in bag.ok_or(Untied::Changes("several modules"))? {
+                let function = match export.kind {
+                    ExternalKind::Func => items.core_functions.get(export.index as usize),
+                    _ => None,
+                };
+                match function {
+                    Some(CoreFunction::New) => makers.push((arg.name, export.name)),
+                    Some(CoreFunction::OfHandles | CoreFunction::Lowered(..)) => {}
+                    Some(CoreFunction::Of((instance, _))) if *instance == self.shim.instance => {}
+                    _ => return Err(Untied::Changes("an import of another kind")),
+                }
+            }
+        }
+        Ok(makers)
     }
 
     /// The number of a function of the main module among those that are late.

@@ -15,7 +15,7 @@ use wasmparser::{
 
 use super::main_module::Main;
 use super::plan::{LowerOption, Plan, Slot};
-use super::{BASE, MEMORY, Untied};
+use super::{BASE, MEMORY, Sizes, Untied};
 
 /// An index space of a component that is written anew.
 #[derive(Default)]
@@ -55,7 +55,9 @@ impl Space {
 /// See the module.
 pub(super) struct Rewrite<'p, 'c> {
     plan: &'p Plan<'c>,
-    main: Main<'c>,
+    pub main: Main<'c>,
+    /// How many types there are; they keep their numbers.
+    types: u32,
     modules: Space,
     instances: Space,
     core_functions: Space,
@@ -77,6 +79,7 @@ impl<'p, 'c> Rewrite<'p, 'c> {
         Self {
             plan,
             main,
+            types: 0,
             modules: Space::default(),
             instances: Space::default(),
             core_functions: Space::default(),
@@ -88,6 +91,21 @@ impl<'p, 'c> Rewrite<'p, 'c> {
             lowered: HashMap::new(),
             memory: 0,
             lost: false,
+        }
+    }
+
+    /// What there is of each kind, now that all is written.
+    pub fn sizes(&self) -> Sizes {
+        let now = |was: u32| self.instances.get(was).unwrap_or_default();
+        Sizes {
+            types: self.types,
+            modules: self.modules.size,
+            instances: self.instances.size,
+            core_functions: self.core_functions.size,
+            functions: self.functions.size,
+            memory: self.memory,
+            base: now(self.plan.shim.instance),
+            main: now(self.plan.main.instance),
         }
     }
 
@@ -219,6 +237,7 @@ impl<'p, 'c> Rewrite<'p, 'c> {
             }
             ComponentAlias::InstanceExport { kind, .. } => {
                 let known = self.imports.get(&self.functions.next());
+                self.types += u32::from(kind == ComponentExternalKind::Type);
                 match (kind, known) {
                     (ComponentExternalKind::Func, Some(known)) => {
                         self.functions.replace(Some(*known));
@@ -229,11 +248,11 @@ impl<'p, 'c> Rewrite<'p, 'c> {
                     _ => {}
                 }
             }
-            ComponentAlias::Outer { kind, .. } => {
-                if kind == ComponentOuterAliasKind::CoreModule {
-                    self.modules.keep();
-                }
-            }
+            ComponentAlias::Outer { kind, .. } => match kind {
+                ComponentOuterAliasKind::CoreModule => self.modules.keep(),
+                ComponentOuterAliasKind::Type => self.types += 1,
+                _ => {}
+            },
         }
         true
     }
@@ -316,6 +335,9 @@ impl ReencodeComponent for Rewrite<'_, '_> {
         payload: Payload<'_>,
         whole: &[u8],
     ) -> Result<(), Error<Untied>> {
+        if let Payload::ComponentTypeSection(section) = &payload {
+            self.types += section.count();
+        }
         match payload {
             Payload::InstanceSection(section) => {
                 for instance in section {
@@ -369,6 +391,7 @@ impl ReencodeComponent for Rewrite<'_, '_> {
             match import?.ty {
                 ComponentTypeRef::Func(_) => self.functions.keep(),
                 ComponentTypeRef::Module(_) => self.modules.keep(),
+                ComponentTypeRef::Type(_) => self.types += 1,
                 _ => {}
             }
         }
@@ -385,6 +408,7 @@ impl ReencodeComponent for Rewrite<'_, '_> {
         match kind {
             ComponentExternalKind::Func => self.functions.keep(),
             ComponentExternalKind::Module => self.modules.keep(),
+            ComponentExternalKind::Type => self.types += 1,
             _ => {}
         }
         Ok(())
