@@ -114,6 +114,8 @@ impl Gateway {
     /// Plugins that are in the replaced generation alone keep no instance for
     /// exchanges that are not to come: each has a place in the pool.
     fn replace(&self, live: &Arc<Generation>) {
+        // One that was replaced may be brought back.
+        live.plugins.iter().for_each(|plugin| plugin.wake());
         let before = self.live.swap(live.clone());
         let goes_on = |plugin: &Arc<Plugin>| live.plugins.iter().any(|p| Arc::ptr_eq(p, plugin));
         for plugin in before.plugins.iter().filter(|plugin| !goes_on(plugin)) {

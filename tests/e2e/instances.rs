@@ -9,7 +9,7 @@ use palisade_tests::{Answer, Capture, Palisade, guest};
 use crate::client::{CHAT, chat, post_json, streamed};
 
 /// A gateway that echoes behind one filter, for the model "m".
-async fn behind(name: &str, lines: &str) -> Palisade {
+pub async fn behind(name: &str, lines: &str) -> Palisade {
     behind_for("m", name, lines).await
 }
 
@@ -68,39 +68,6 @@ async fn an_instance_that_failed_is_never_used_again() {
     let palisade = behind("misbehaving", fault).await;
     let seen = statuses(&palisade, 6).await;
     assert_eq!(seen, [200, 200, 500, 200, 200, 500]);
-}
-
-/// An instance that began from a snapshot is put back to it, and serves another
-/// exchange; that one finds nothing of the last (`guests::memory_reader`). One
-/// that cannot be put back is replaced.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_instance_is_put_back_if_it_can_be() {
-    let granted = "grants = [\"clocks\", \"random\"]";
-    // Of how many bytes is the text?
-    let cases = [
-        ("memory-reader", "", 10, true),
-        ("memory-reader", "instances = \"fresh\"", 10, false),
-        ("memory-reader", "", 3 << 20, false),
-        ("guard", "config = { redact = [\"secret\"] }", 10, true),
-        ("spy", "", 10, false),
-        ("misbehaving", granted, 10, false),
-    ];
-    for (name, lines, length, put_back) in cases {
-        let palisade = behind(name, lines).await;
-        for _ in 0..20 {
-            let body = chat("m", &"x".repeat(length));
-            let got = post_json(&palisade.url, CHAT, &body).await;
-            assert_eq!(got.status, 200, "{name} {lines}: {}", got.text);
-        }
-        let live = palisade.live();
-        let plugin = live.plugins.iter().find(|plugin| plugin.name == "it");
-        let made = plugin.expect("the plugin").health().counts().instances;
-        assert_eq!(
-            made < 20,
-            put_back,
-            "{name} {lines} {length}: {made} were made"
-        );
-    }
 }
 
 /// A plugin that says other things after its rehearsal begins without it; all
@@ -294,7 +261,7 @@ async fn every_tenth_call_of_an_instance_fails_alone() {
     assert!((1..=100).contains(&failed), "{failed} of 1000");
 }
 
-const HEAD: &str = r#"data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":"Hel"},"finish_reason":null}]}
+pub const HEAD: &str = r#"data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":"Hel"},"finish_reason":null}]}
 
 "#;
 
@@ -420,40 +387,6 @@ async fn a_plugin_is_held_to_its_fixtures() {
         said.contains("fixtures.json: missing field `name`"),
         "{said}"
     );
-}
-
-/// What waits for exchanges of a generation that is replaced has no place in
-/// the pool any more.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_replaced_generation_keeps_no_idle_instance() {
-    let manifest = |edits: u32| {
-        format!(
-            r#"
-            [plugins.it]
-            source = "{}"
-            instances = {{ reuse = 100 }}
-            limits = {{ edits = {edits} }}
-            [plugins.echo]
-            source = "builtin:provider-echo"
-            [[routes]]
-            name = "all"
-            filters = ["it"]
-            provider = "echo"
-            "#,
-            guest("memory-reader").display()
-        )
-    };
-    let palisade = Palisade::with_instances(&manifest(1), 4).await;
-    for edits in 2..9 {
-        let got = post_json(&palisade.url, CHAT, &chat("m", "x")).await;
-        assert_eq!(got.status, 200, "{}", got.text);
-        let before = palisade.generation();
-        std::fs::write(palisade.path("proxy.toml"), manifest(edits)).expect("a manifest");
-        assert!(
-            palisade.reloaded(before).await,
-            "there is room to load {edits}"
-        );
-    }
 }
 
 /// What has done its part and waits to be taken down has a place that others

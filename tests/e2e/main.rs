@@ -30,3 +30,4 @@ mod providers;
 mod readme;
 mod reload;
 mod timing;
+mod waiting;

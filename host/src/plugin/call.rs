@@ -74,7 +74,12 @@ impl Instance {
         let begun = Instant::now();
         let running = match plugin.pool.take(plugin).await {
             Some(running) => Ok(running),
-            None => Running::make(plugin).await,
+            None => match Running::make(plugin).await {
+                Err(CallError::Exhausted) if plugin.places.make_room() => {
+                    Running::make(plugin).await
+                }
+                made => made,
+            },
         };
         plugin.health.took(begun.elapsed());
         match running {

@@ -2,7 +2,7 @@
 //! the clock that interrupts plugins, and what every plugin is linked to.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -16,6 +16,7 @@ use wasmtime_wasi::filesystem::WasiFilesystem;
 use wasmtime_wasi::random::WasiRandom;
 use wasmtime_wasi::{WasiView, p2::bindings as wasi};
 
+use super::Plugin;
 use super::grants::Capability;
 use super::limits::{MAX_MEMORY, MAX_TABLE};
 use super::state::State;
@@ -47,6 +48,27 @@ pub(super) struct Places {
     /// For instances that have been put back and wait for an exchange of their
     /// plugin.
     pub(super) waiting: Arc<Semaphore>,
+    /// Those that may have instances which wait.
+    plugins: Arc<Mutex<Vec<Weak<Plugin>>>>,
+}
+
+impl Places {
+    /// A plugin begins to serve.
+    pub(super) fn enter(&self, plugin: &Arc<Plugin>) {
+        let mut plugins = self.plugins();
+        plugins.retain(|plugin| plugin.strong_count() > 0);
+        plugins.push(Arc::downgrade(plugin));
+    }
+
+    /// Drops an instance that waits, of any plugin; whether there was one.
+    pub(super) fn make_room(&self) -> bool {
+        let plugins: Vec<_> = self.plugins().iter().filter_map(Weak::upgrade).collect();
+        plugins.iter().any(|plugin| plugin.pool.drop_one())
+    }
+
+    fn plugins(&self) -> MutexGuard<'_, Vec<Weak<Plugin>>> {
+        self.plugins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The part of all instances that may be kept for answers.
@@ -55,8 +77,8 @@ const KEPT: (u32, u32) = (3, 4);
 /// One in so many may be spent.
 const SPENT: u32 = 8;
 
-/// One in so many may wait.
-const WAITING: u32 = 16;
+/// One in so many may wait. They give way to calls ([`Places::make_room`]).
+const WAITING: u32 = 8;
 
 impl Engines {
     /// Makes the engines, with room for `instances` plugin instances at a
@@ -75,6 +97,7 @@ impl Engines {
                 kept: Arc::new(Semaphore::new(kept as usize)),
                 spent: Arc::new(Semaphore::new((instances / SPENT) as usize)),
                 waiting: Arc::new(Semaphore::new((instances / WAITING) as usize)),
+                plugins: Arc::default(),
             },
         };
         engines.start_ticking()?;

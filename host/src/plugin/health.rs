@@ -61,7 +61,7 @@ pub struct Counts {
     pub spared: u64,
     /// Not called, since an operator had disabled it.
     pub disabled: u64,
-    /// Instances that were started.
+    /// Instances that were made.
     pub instances: u64,
     /// Time of all calls, in microseconds, starts of instances included.
     pub time_us: u64,
@@ -266,8 +266,8 @@ impl Health {
         }
     }
 
-    /// An instance was started.
-    pub(super) fn started(&self) {
+    /// An instance was made.
+    pub(super) fn made(&self) {
         self.instances.fetch_add(1, Relaxed);
     }
 

@@ -82,7 +82,7 @@ impl Default for Limits {
 }
 
 /// Keeps an instance within its memory and its tables.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Limiter {
     memory: Quota,
     tables: Quota,
@@ -90,7 +90,7 @@ pub(super) struct Limiter {
     pub(super) denied: Option<Denied>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Quota {
     used: usize,
     limit: usize,

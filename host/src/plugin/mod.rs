@@ -189,7 +189,7 @@ impl Plugin {
             name: terms.name.clone(),
             digest,
             health: Health::new(terms.breaker),
-            pool: Pool::new(Instances::Fresh, true, false),
+            pool: Pool::rehearsing(code.reset.is_some()),
             terms,
             code,
             places,
@@ -245,14 +245,16 @@ impl Plugin {
     /// Lets it serve, after a rehearsal.
     fn serving(self, prepared: Prepared, learnt: Learnt) -> Arc<Self> {
         let is_snapshot = matches!(prepared, Prepared::Snapshot(_));
-        Arc::new(Self {
+        let plugin = Arc::new(Self {
             pool: Pool::new(self.terms.instances, is_snapshot, self.code.reset.is_some()),
             rehearses: false,
             prepared,
             cost: learnt.cost,
             dialects: learnt.dialects,
             ..self
-        })
+        });
+        plugin.places.enter(&plugin);
+        plugin
     }
 
     /// Whether the plugin exports a stage.
@@ -279,9 +281,15 @@ impl Plugin {
         grants.filter(move |grant| !asked.contains(&grant.capability()))
     }
 
-    /// Lets go of the instances that wait.
+    /// Lets go of the instances that wait, and of those that would, until it
+    /// is woken.
     pub fn rest(&self) {
-        self.pool.empty();
+        self.pool.rest(true);
+    }
+
+    /// Lets instances wait for exchanges, which are to come.
+    pub fn wake(&self) {
+        self.pool.rest(false);
     }
 
     /// What the operator decided about it.

@@ -22,7 +22,32 @@ const FILE: u64 = 1 << 61;
 const SWAPPED: u64 = 1 << 62;
 const PRESENT: u64 = 1 << 63;
 
-static PAGEMAP: LazyLock<Option<File>> = LazyLock::new(|| File::open("/proc/self/pagemap").ok());
+/// The entry of the auxiliary vector that has the size of a page (getauxval(3)).
+const AT_PAGESZ: usize = 6;
+
+/// What the kernel tells of this process.
+struct Process {
+    pagemap: File,
+    /// The size of a page, in bytes.
+    page: usize,
+}
+
+static PROCESS: LazyLock<Option<Process>> = LazyLock::new(|| {
+    let auxv = std::fs::read("/proc/self/auxv").ok()?;
+    let (words, _) = auxv.as_chunks::<{ size_of::<usize>() }>();
+    let (pairs, _) = words.as_chunks::<2>();
+    let mut pairs = pairs.iter().map(|pair| pair.map(usize::from_ne_bytes));
+    let process = Process {
+        pagemap: File::open("/proc/self/pagemap").ok()?,
+        page: pairs.find(|[key, _]| *key == AT_PAGESZ)?[1],
+    };
+    // Where the file is not what it should be, as under an emulator, nothing
+    // that it tells can be trusted. This was written to:
+    let written = process.page;
+    let at = (&raw const written).addr();
+    let told = process.written(at - at % process.page, process.page)?;
+    (told.len() == 1).then_some(process)
+});
 
 /// The pages from one up to before another, by their numbers in their memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,35 +59,43 @@ pub(super) struct Range {
 /// The pages that have been written to in a memory which lies at an address
 /// and has so many bytes, in pages of `PAGE`. None if the kernel does not tell.
 pub(super) fn written(at: usize, bytes: usize) -> Option<Vec<Range>> {
-    let pagemap = PAGEMAP.as_ref()?;
-    let page = rustix::param::page_size();
-    let small = u32::try_from(page / PAGE).ok()?;
-    let (mut first, count) = (at / page, bytes / page);
-    let end = first + count;
-    let mut ranges: Vec<Range> = Vec::new();
-    let mut buffer = [0; AT_ONCE * ENTRY];
-    let mut number = 0;
-    while first < end {
-        let entries = (end - first).min(AT_ONCE);
-        let told = &mut buffer[..entries * ENTRY];
-        let offset = u64::try_from(first * ENTRY).ok()?;
-        pagemap.read_exact_at(told, offset).ok()?;
-        for entry in told.chunks_exact(ENTRY) {
-            let entry = u64::from_ne_bytes(entry.try_into().ok()?);
-            if entry & FILE == 0 && entry & (PRESENT | SWAPPED) != 0 {
+    PROCESS.as_ref()?.written(at, bytes)
+}
+
+impl Process {
+    fn written(&self, at: usize, bytes: usize) -> Option<Vec<Range>> {
+        let Process { pagemap, page } = self;
+        let small = u32::try_from(page / PAGE).ok()?;
+        let (mut first, count) = (at / page, bytes / page);
+        let end = first + count;
+        let mut ranges: Vec<Range> = Vec::new();
+        let mut buffer = [0; AT_ONCE * ENTRY];
+        let mut number = 0_usize;
+        while first < end {
+            let entries = (end - first).min(AT_ONCE);
+            let told = &mut buffer[..entries * ENTRY];
+            let offset = u64::try_from(first * ENTRY).ok()?;
+            pagemap.read_exact_at(told, offset).ok()?;
+            for (at, entry) in told.as_chunks::<ENTRY>().0.iter().enumerate() {
+                let entry = u64::from_ne_bytes(*entry);
+                // Most were never touched.
+                if entry & (PRESENT | SWAPPED) == 0 || entry & FILE != 0 {
+                    continue;
+                }
+                let first = u32::try_from(number + at).ok()? * small;
                 match ranges.last_mut() {
-                    Some(range) if range.end == number => range.end += small,
+                    Some(range) if range.end == first => range.end += small,
                     _ => ranges.push(Range {
-                        first: number,
-                        end: number + small,
+                        first,
+                        end: first + small,
                     }),
                 }
             }
-            number += small;
+            number += entries;
+            first += entries;
         }
-        first += entries;
+        Some(ranges)
     }
-    Some(ranges)
 }
 
 #[cfg(test)]

@@ -19,6 +19,10 @@ use super::running::Running;
 /// there is a peak, and an instance that waits has a place in the engine's pool.
 const MAX_IDLE: usize = 64;
 
+/// The same for instances that are put back: all plugins share the places for
+/// those, and it takes little longer to make one.
+const MAX_WAITING: usize = 32;
+
 /// How many spares are made ahead: as many as exchanges that begin at once on
 /// a quiet gateway.
 const SPARES: usize = 4;
@@ -53,7 +57,14 @@ pub(super) struct Pool {
     spares: bool,
     /// Whether instances are put back.
     resets: bool,
-    idle: Mutex<Vec<Running>>,
+    idle: Mutex<Idle>,
+}
+
+#[derive(Default)]
+struct Idle {
+    running: Vec<Running>,
+    /// No exchange is expected.
+    rests: bool,
 }
 
 impl Pool {
@@ -71,10 +82,16 @@ impl Pool {
         }
     }
 
+    /// For a rehearsal, in which instances that can be put back are, as they
+    /// will be later, and no others serve twice.
+    pub(super) fn rehearsing(resets: bool) -> Self {
+        Self::new(Instances::Snapshot, true, resets)
+    }
+
     /// An instance that is ready; none if one has to be made.
     pub(super) async fn take(&self, plugin: &Arc<Plugin>) -> Option<Running> {
         if self.resets {
-            let mut running = self.idle().pop()?;
+            let mut running = self.idle().running.pop()?;
             running.kept = None;
             return Some(running);
         }
@@ -85,7 +102,7 @@ impl Pool {
             refill(plugin);
         }
         loop {
-            let mut running = self.idle().pop()?;
+            let mut running = self.idle().running.pop()?;
             if running.served == 0 || running.clear(&plugin.health).await.is_ok() {
                 return Some(running);
             }
@@ -110,36 +127,52 @@ impl Pool {
     /// Keeps an instance that can be put back, if there is a place to wait. It
     /// never waits for anything itself: what would is not worth it.
     fn put_back(&self, plugin: &Plugin, mut running: Running) {
+        if self.idle().rests {
+            return;
+        }
         let Ok(place) = plugin.places.waiting.clone().try_acquire_owned() else {
             return;
         };
         if running.put_back(plugin).now_or_never().flatten().is_some() {
             running.kept = Some(place);
-            self.keep(running, MAX_IDLE);
+            self.keep(running, MAX_WAITING);
         }
     }
 
-    /// Drops what waits.
-    pub(super) fn empty(&self) {
-        let idle = std::mem::take(&mut *self.idle());
+    /// Drops what waits, and lets nothing wait, or lets it again.
+    pub(super) fn rest(&self, rests: bool) {
+        let mut idle = self.idle();
+        idle.rests = rests;
+        let dropped = match rests {
+            true => std::mem::take(&mut idle.running),
+            false => Vec::new(),
+        };
+        // It takes a while.
         drop(idle);
+        drop(dropped);
+    }
+
+    /// Drops one that waits; whether there was one.
+    pub(super) fn drop_one(&self) -> bool {
+        let dropped = self.idle().running.pop();
+        dropped.is_some()
     }
 
     fn keep(&self, running: Running, most: usize) {
         let mut idle = self.idle();
-        if idle.len() < most {
-            idle.push(running);
+        if !idle.rests && idle.running.len() < most {
+            idle.running.push(running);
         }
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Running>> {
+    fn idle(&self) -> std::sync::MutexGuard<'_, Idle> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Makes a spare, off the request path, while the plugin is there.
 fn refill(plugin: &Arc<Plugin>) {
-    if plugin.pool.idle().len() > SPARES {
+    if plugin.pool.idle().running.len() > SPARES {
         return;
     }
     let plugin = Arc::downgrade(plugin);

@@ -8,11 +8,14 @@
 //! be: it has grown its memory, keeps a handle, or has used more of the host
 //! than messages.
 
+use futures_util::FutureExt;
+use wasmtime::bail;
 use wasmtime::component::{ComponentExportIndex, InstancePre, TypedFunc, WasmList};
 
 use super::Plugin;
+use super::health::Health;
 use super::pages::{Range, written};
-use super::running::Running;
+use super::running::{Running, charge};
 use super::state::State;
 use super::tie::{Arguments, MAX_HANDLES, Names, RANGES};
 
@@ -57,12 +60,10 @@ impl Running {
     /// and it must serve no other exchange.
     pub(super) async fn put_back(&mut self, plugin: &Plugin) -> Option<()> {
         let indices = plugin.code.reset.as_ref()?;
-        self.let_go().await.ok()?;
-        let state = self.store.data();
-        let handles = state.handles;
-        if handles > MAX_HANDLES || !state.only_messages() {
-            return None;
-        }
+        // Before the plugin's destructors run, which may be in vain, and after.
+        self.handles()?;
+        self.let_go(&plugin.health).await.ok()?;
+        let handles = self.handles()?;
         self.store.set_epoch_deadline(TICKS);
         let reset = match self.reset {
             Some(reset) => reset,
@@ -92,19 +93,29 @@ impl Running {
             }
             left = later;
         }
-        self.store.data_mut().renew();
+        self.store.data_mut().renew(self.begun);
         self.served = 0;
         Some(())
+    }
+
+    /// How many handles it has been given, if it has had nothing but those on
+    /// messages, and not too many.
+    fn handles(&self) -> Option<u32> {
+        let state = self.store.data();
+        (state.only_messages() && state.handles <= MAX_HANDLES).then_some(state.handles)
     }
 
     /// Drops what the host holds of the plugin's own. Destructors are the
     /// plugin's: they have what is left of a tick, and then the instance is not
     /// worth waiting for.
-    async fn let_go(&mut self) -> wasmtime::Result<()> {
+    async fn let_go(&mut self, health: &Health) -> wasmtime::Result<()> {
         self.store.set_epoch_deadline(1);
         self.store.data_mut().begin_call();
         for resource in std::mem::take(&mut self.owned) {
-            resource.resource_drop_async(&mut self.store).await?;
+            let dropping = resource.resource_drop_async(&mut self.store);
+            let dropped = dropping.now_or_never();
+            charge(health, &self.store);
+            dropped.unwrap_or_else(|| bail!("its destructor takes too long"))?;
         }
         Ok(())
     }
@@ -113,7 +124,11 @@ impl Running {
         let whole = self
             .linked
             .get_typed_func::<(), (WasmList<u8>,)>(&mut self.store, indices.memory)?;
+        // Nothing is copied for it.
+        let transfer = self.store.hostcall_fuel();
+        self.store.set_hostcall_fuel(usize::MAX);
         let (memory,) = whole.call_async(&mut self.store, ()).await?;
+        self.store.set_hostcall_fuel(transfer);
         let memory = memory.as_le_slice(&self.store);
         let (at, bytes) = (memory.as_ptr() as usize, memory.len());
         let function = self.linked.get_typed_func(&mut self.store, indices.reset)?;

@@ -14,6 +14,7 @@ use wasmtime::{Store, UpdateDeadline, format_err};
 
 use super::call::{CallError, broken, unfit};
 use super::health::Health;
+use super::limits::Limiter;
 use super::reset::Reset;
 use super::stages::Guests;
 use super::state::State;
@@ -34,6 +35,8 @@ pub(super) struct Running {
     pub(super) kept: Option<OwnedSemaphorePermit>,
     /// What puts it back, once that has been looked for.
     pub(super) reset: Option<Reset>,
+    /// What it had of memory and tables when it began.
+    pub(super) begun: Limiter,
 }
 
 impl Running {
@@ -64,6 +67,7 @@ impl Running {
             Some(Err(error)) => return Err(broken(&store, &error)),
             None => return Err(CallError::Deadline(limits.time)),
         };
+        let begun = store.data().limiter;
         let mut running = Self {
             store,
             linked,
@@ -72,11 +76,12 @@ impl Running {
             owned: Vec::new(),
             kept: None,
             reset: None,
+            begun,
         };
         if !plugin.code.configured {
             running.configure(plugin).await?;
         }
-        plugin.health.started();
+        plugin.health.made();
         Ok(running)
     }
 
@@ -139,7 +144,7 @@ impl Running {
 }
 
 /// Counts the slices of CPU time of a call that has ended. Most use none.
-fn charge(health: &Health, store: &Store<State>) {
+pub(super) fn charge(health: &Health, store: &Store<State>) {
     let slices = store.data().slices;
     if slices > 0 {
         health.used(slices);

@@ -71,12 +71,13 @@ impl State {
         }
     }
 
-    /// Begins anew, for another exchange: what the instance has of memory and
-    /// tables is all that stays.
-    pub(super) fn renew(&mut self) {
-        let new = Self::new(self.terms.clone(), self.rehearsal);
-        let old = std::mem::replace(self, new);
-        self.limiter = old.limiter;
+    /// Begins anew, for another exchange, with what the instance had of memory
+    /// and tables when it began.
+    pub(super) fn renew(&mut self, begun: Limiter) {
+        *self = Self {
+            limiter: begun,
+            ..Self::new(self.terms.clone(), self.rehearsal)
+        };
     }
 
     /// Whether nothing of the host has been used but messages, and nothing of

@@ -23,9 +23,10 @@ use crate::bench::{self, Places};
 
 /// The parts, and how often each is run for one count: so often that the noise
 /// of what comes before it (hash seeds) is a small part of it.
-const PARTS: [(&str, u32); 9] = [
+const PARTS: [(&str, u32); 10] = [
     ("decode", 100),
     ("instance", 400),
+    ("put-back", 400),
     ("call", 2_000),
     ("accessor", 400),
     ("read", 50),

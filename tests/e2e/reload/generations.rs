@@ -12,7 +12,7 @@ use palisade::manifest::Step;
 use palisade_tests::{Answer, Capture, Palisade, guest};
 use serde_json::{Value, json};
 
-use super::{STOP, chunk};
+use super::{STOP, chunk, until};
 use crate::client::{CHAT, Got, chat, post_json, streamed};
 
 fn named(prefix: &str) -> String {
@@ -122,16 +122,6 @@ fn assert_whole(got: &Got) {
         "{}",
         got.text
     );
-}
-
-async fn until(what: &str, is: impl Fn() -> bool) {
-    for _ in 0..1000 {
-        if is() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("{what}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -187,3 +187,13 @@ async fn the_manifest_is_reloaded_too_and_records_go_on() {
         "the logger was carried over"
     );
 }
+
+pub async fn until(what: &str, is: impl Fn() -> bool) {
+    for _ in 0..1000 {
+        if is() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{what}");
+}

@@ -22,6 +22,8 @@ pub(super) struct Items<'c> {
     pub tables: Vec<Of<'c>>,
     /// Of component instances, if they are.
     pub functions: Vec<Option<Of<'c>>>,
+    /// The core functions that are called from outside, by their numbers.
+    pub lifted: Vec<u32>,
 }
 
 pub(super) enum CoreFunction<'c> {
@@ -79,7 +81,15 @@ impl<'c> Items<'c> {
             Payload::ComponentCanonicalSection(section) => {
                 for function in section {
                     match function? {
-                        CanonicalFunction::Lift { .. } => self.functions.push(None),
+                        CanonicalFunction::Lift {
+                            core_func_index,
+                            options,
+                            ..
+                        } => {
+                            self.functions.push(None);
+                            self.lifted.push(core_func_index);
+                            self.lifted.extend(options.iter().filter_map(called));
+                        }
                         CanonicalFunction::Lower {
                             func_index,
                             options,
@@ -179,6 +189,16 @@ impl<'c> Items<'c> {
             1 => Ok(Part { module, instance }),
             _ => Err(Untied::Shape("a module with several instances")),
         }
+    }
+}
+
+/// The function that an option has called, by its number.
+fn called(option: &CanonicalOption) -> Option<u32> {
+    match option {
+        CanonicalOption::Realloc(function)
+        | CanonicalOption::PostReturn(function)
+        | CanonicalOption::Callback(function) => Some(*function),
+        _ => None,
     }
 }
 

@@ -54,7 +54,7 @@ pub(super) use reset::{Arguments, MAX_HANDLES, Names, RANGES};
 
 /// Changes whenever what is written does: it is part of the name that compiled
 /// images are stored under.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// What the base is called, and what it exports: names that no shim has.
 const BASE: &str = "palisade:base";

@@ -119,6 +119,12 @@ impl<'c> Plan<'c> {
         else {
             return Err(Untied::Shape("an instance of no module"));
         };
+        for function in &items.lifted {
+            match items.core_functions.get(*function as usize) {
+                Some(CoreFunction::Of((instance, _))) if *instance == self.main.instance => {}
+                _ => return Err(Untied::Changes("an export of another module")),
+            }
+        }
         let mut makers = Vec::new();
         for arg in args {
             let bag = items.bag(arg.index);

@@ -44,7 +44,7 @@ pub(in crate::plugin) struct Names {
     pub memory: String,
     /// `func(handles: u32, ranges: RANGES times u64) -> bool`: puts pages back,
     /// from the number in the upper half of each range to before that in the
-    /// lower half, and all else; says whether all is as it was when no more
+    /// lower half, until a range is empty, and all else; says whether all is as it was when no more
     /// than so many handles were given to the instance.
     pub reset: String,
 }
@@ -194,17 +194,13 @@ impl Reset<'_> {
         module
     }
 
-    /// Puts a range of pages back: empties them, and copies what is in a run.
+    /// Puts a range of pages back. Most lie in one run, and are copied; what
+    /// does not is emptied first.
     fn put(&self) -> Function {
         let (range, first, end, low, high) = (0, 1, 2, 3, 4);
         let mut function = Function::new([(4, ValType::I32)]);
         let mut body = function.instructions();
         body.local_get(range)
-            .i64_eqz()
-            .if_(BlockType::Empty)
-            .return_()
-            .end()
-            .local_get(range)
             .i64_const(32)
             .i64_shr_u()
             .i32_wrap_i64()
@@ -212,39 +208,35 @@ impl Reset<'_> {
             .local_get(range)
             .i32_wrap_i64()
             .local_set(end);
+        let runs = (0..).zip(self.runs);
+        for (number, run) in runs.clone() {
+            body.local_get(first)
+                .i32_const(run.first.cast_signed())
+                .i32_ge_u()
+                .local_get(end)
+                .i32_const(run.end().cast_signed())
+                .i32_le_u()
+                .i32_and()
+                .if_(BlockType::Empty);
+            copy(&mut body, (number, run), first, end);
+            body.return_().end();
+        }
         bytes(&mut body, |body| body.local_get(first));
         body.i32_const(0);
         bytes(&mut body, |body| {
             body.local_get(end).local_get(first).i32_sub()
         });
         body.memory_fill(0);
-        for (number, run) in (0..).zip(self.runs) {
-            let from = run.first.cast_signed();
-            let to = run.end().cast_signed();
-            let limits = [(low, first, from, true), (high, end, to, false)];
-            for (limit, own, of_run, greater) in limits {
-                body.local_get(own)
-                    .i32_const(of_run)
-                    .local_get(own)
-                    .i32_const(of_run);
-                match greater {
-                    true => body.i32_gt_u(),
-                    false => body.i32_lt_u(),
-                };
-                body.select().local_set(limit);
-            }
-            body.local_get(low)
-                .local_get(high)
-                .i32_lt_u()
+        for (number, run) in runs {
+            larger(&mut body, first, run.first, true);
+            body.local_set(low);
+            larger(&mut body, end, run.end(), false);
+            body.local_tee(high)
+                .local_get(low)
+                .i32_gt_u()
                 .if_(BlockType::Empty);
-            bytes(&mut body, |body| body.local_get(low));
-            bytes(&mut body, |body| {
-                body.local_get(low).i32_const(from).i32_sub()
-            });
-            bytes(&mut body, |body| {
-                body.local_get(high).local_get(low).i32_sub()
-            });
-            body.memory_init(0, number).end();
+            copy(&mut body, (number, run), low, high);
+            body.end();
         }
         body.end();
         function
@@ -301,9 +293,15 @@ impl Reset<'_> {
             .br(1)
             .end()
             .end();
+        body.block(BlockType::Empty);
         for range in 1..=RANGES as u32 {
-            body.local_get(range).call(PUT);
+            body.local_get(range)
+                .i64_eqz()
+                .br_if(0)
+                .local_get(range)
+                .call(PUT);
         }
+        body.end();
         for (global, (.., begins)) in (0..).zip(&lasting.globals) {
             function.instruction(begins);
             function.instructions().global_set(global);
@@ -341,6 +339,29 @@ impl Reset<'_> {
 /// Returns that not all is as it was, if so.
 fn no_if(body: &mut InstructionSink<'_>) {
     body.if_(BlockType::Empty).i32_const(0).return_().end();
+}
+
+/// The larger of a local and a number, or the smaller.
+fn larger(body: &mut InstructionSink<'_>, local: u32, number: u32, larger: bool) {
+    let number = number.cast_signed();
+    body.local_get(local)
+        .i32_const(number)
+        .local_get(local)
+        .i32_const(number);
+    match larger {
+        true => body.i32_gt_u(),
+        false => body.i32_lt_u(),
+    };
+    body.select();
+}
+
+/// Copies what a run has for the pages from one local up to before another.
+fn copy(body: &mut InstructionSink<'_>, (number, run): (u32, &Run), from: u32, to: u32) {
+    let first = run.first.cast_signed();
+    bytes(body, |body| body.local_get(from));
+    bytes(body, |body| body.local_get(from).i32_const(first).i32_sub());
+    bytes(body, |body| body.local_get(to).local_get(from).i32_sub());
+    body.memory_init(0, number);
 }
 
 /// A number of pages, in bytes.
@@ -482,9 +503,12 @@ mod tests {
 
         /// Puts back what `keep` writes to, when so many handles were given.
         fn reset(&mut self, handles: u32) -> bool {
-            let page = |first: u64| first << 32 | (first + 1);
-            let over = 31 << 32 | 33;
-            let arguments = (handles, page(0), over, page(16), 0, 0, 0, 0, 0);
+            self.reset_ranges(handles, [(0, 1), (31, 33), (16, 17)])
+        }
+
+        fn reset_ranges(&mut self, handles: u32, ranges: [(u64, u64); 3]) -> bool {
+            let [a, b, c] = ranges.map(|(first, end)| first << 32 | end);
+            let arguments = (handles, a, b, c, 0, 0, 0, 0, 0);
             self.reset.call(&mut self.store, arguments).unwrap().0
         }
     }
@@ -494,8 +518,11 @@ mod tests {
         let mut kept = Kept::new();
         let (first, second) = (kept.number("keep"), kept.number("keep"));
         assert_ne!(first, second);
-        for _ in 0..2 {
-            assert!(kept.reset(0));
+        let exactly = [(0, 1), (31, 33), (16, 17)];
+        let over_the_edges = [(0, 17), (20, 32), (32, 40)];
+        let whole = [(0, 48), (0, 0), (0, 0)];
+        for ranges in [exactly, over_the_edges, whole, exactly] {
+            assert!(kept.reset_ranges(0, ranges));
             assert_eq!(kept.number("keep"), first);
             assert_eq!(kept.number("keep"), second);
         }
@@ -556,6 +583,12 @@ mod tests {
         let global = "(global $constant i32 (i32.const 3))";
         let grow = "(drop (memory.grow (i32.const 1)))";
         let cases = [
+            (
+                "(func (export \"grow\") (canon",
+                "(func (export \"make\") (param \"rep\" u32) (result u32) (canon lift (core func $new)))
+                 (func (export \"grow\") (canon",
+                "another module",
+            ),
             (
                 grow,
                 "(table.set (i32.const 0) (ref.null func))",

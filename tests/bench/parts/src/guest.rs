@@ -16,16 +16,27 @@ use palisade::plugin::{Cache, Engines, Framing, Instance, Loader, Plugin};
 
 use crate::sample;
 
-/// Instances that the pool has room for; one is used at a time.
-const INSTANCES: u32 = 4;
+/// Instances that the pool has room for, of which one is used at a time: too
+/// few for one to wait for another exchange, and enough.
+const FEW: u32 = 4;
+const MANY: u32 = 8;
 
 /// A plugin that does next to nothing, and one that does its work.
 const ASKER: &str = "asker.wasm";
 const ADAPTER: &str = "builtin:provider-openai";
 
-/// An instance is started, called and dropped.
+/// An instance is made, called and dropped.
 pub fn instance(times: usize, directory: &Path) -> anyhow::Result<()> {
-    with_plugin(directory, ASKER, async |plugin| {
+    exchanges(times, directory, FEW)
+}
+
+/// An instance is taken, called and put back.
+pub fn put_back(times: usize, directory: &Path) -> anyhow::Result<()> {
+    exchanges(times, directory, MANY)
+}
+
+fn exchanges(times: usize, directory: &Path, instances: u32) -> anyhow::Result<()> {
+    with_plugin(directory, ASKER, instances, async |plugin| {
         let (mut exchange, mut request) = messages();
         for _ in 0..times {
             let mut instance = Instance::start(&plugin).await?;
@@ -37,7 +48,7 @@ pub fn instance(times: usize, directory: &Path) -> anyhow::Result<()> {
 
 /// An instance that runs already is called; its 64 questions are answered.
 pub fn accessor(times: usize, directory: &Path) -> anyhow::Result<()> {
-    with_plugin(directory, ASKER, async |plugin| {
+    with_plugin(directory, ASKER, FEW, async |plugin| {
         let (mut exchange, mut request) = messages();
         let mut instance = Instance::start(&plugin).await?;
         for _ in 0..times {
@@ -49,7 +60,7 @@ pub fn accessor(times: usize, directory: &Path) -> anyhow::Result<()> {
 
 /// An instance that runs already is called, and asks nothing.
 pub fn call(times: usize, directory: &Path) -> anyhow::Result<()> {
-    with_plugin(directory, ASKER, async |plugin| {
+    with_plugin(directory, ASKER, FEW, async |plugin| {
         let (mut exchange, _) = messages();
         let events = sample::events();
         let mut instance = Instance::start(&plugin).await?;
@@ -67,7 +78,7 @@ pub fn call(times: usize, directory: &Path) -> anyhow::Result<()> {
 
 /// The frames of a stream are decoded, sixteen at a time.
 pub fn decode(times: usize, directory: &Path) -> anyhow::Result<()> {
-    with_plugin(directory, ADAPTER, async |plugin| {
+    with_plugin(directory, ADAPTER, FEW, async |plugin| {
         let (mut exchange, _) = messages();
         let head = ResponseHead {
             status: StatusCode::OK,
@@ -97,6 +108,7 @@ pub fn decode(times: usize, directory: &Path) -> anyhow::Result<()> {
 fn with_plugin(
     directory: &Path,
     source: &str,
+    instances: u32,
     part: impl AsyncFnOnce(Arc<Plugin>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let text = format!(
@@ -112,7 +124,7 @@ fn with_plugin(
         let manifest = Manifest::parse(&file, &text, &environment)?;
         // Compiling costs a thousand times what is counted.
         let cache = Cache::open(&directory.join("cache"))?;
-        let loader = Loader::new(Engines::new(INSTANCES)?, Some(cache));
+        let loader = Loader::new(Engines::new(instances)?, Some(cache));
         let (running, _ended) = tokio::sync::mpsc::channel(1);
         let generation = Builder::new(loader, running).build(manifest).await?;
         let plugin = generation.plugins.first();

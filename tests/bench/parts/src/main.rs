@@ -43,6 +43,7 @@ fn run() -> anyhow::Result<()> {
         "render-chat" => host::render("openai.chat", times),
         "render-messages" => host::render("anthropic.messages", times),
         "instance" => guest::instance(times, &directory),
+        "put-back" => guest::put_back(times, &directory),
         "call" => guest::call(times, &directory),
         "accessor" => guest::accessor(times, &directory),
         "decode" => guest::decode(times, &directory),
