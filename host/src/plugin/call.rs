@@ -2,9 +2,9 @@
 //!
 //! An instance serves one exchange: every call that the exchange makes of the
 //! plugin goes to it, so a plugin may keep what it needs from the request to
-//! the answer. Nothing outlives the exchange, unless the manifest says that
-//! instances are used again: one that serves another exchange has been put back
-//! to how it began (`pool`). One that has failed, or whose call was
+//! the answer. Nothing outlives the exchange: an instance that serves another
+//! has been put back to how it began, unless the manifest says that instances
+//! are used again as they are (`pool`). One that has failed, or whose call was
 //! given up, is gone at once.
 
 use std::sync::Arc;
