@@ -147,13 +147,16 @@ async fn what_waits_makes_room_for_calls() {
              filters = [{filters}]\nprovider = \"echo\"\n"
         )
     };
-    let manifest = [
+    // One by one, since each needs a place to be loaded in.
+    let begin = [
         "[plugins.echo]\nsource = \"builtin:provider-echo\"\n".to_owned(),
-        ["one", "two", "three", "four"].map(plugin).concat(),
+        ["one", "two", "three"].map(plugin).concat(),
         route("full", "\"one\", \"two\", \"three\""),
-        route("other", "\"four\""),
     ];
-    let palisade = Palisade::with_instances(&manifest.concat(), 4).await;
+    let palisade = Palisade::with_instances(&begin.concat(), 4).await;
+    let more = [begin.concat(), plugin("four"), route("other", "\"four\"")];
+    std::fs::write(palisade.path("proxy.toml"), more.concat()).expect("a manifest");
+    assert!(palisade.reloaded(1).await);
     for model in ["full", "other", "full", "other"] {
         let got = post_json(&palisade.url, CHAT, &chat(model, "x")).await;
         assert_eq!(got.status, 200, "{model}: {}", got.text);

@@ -74,12 +74,7 @@ impl Instance {
         let begun = Instant::now();
         let running = match plugin.pool.take(plugin).await {
             Some(running) => Ok(running),
-            None => match Running::make(plugin).await {
-                Err(CallError::Exhausted) if plugin.places.make_room() => {
-                    Running::make(plugin).await
-                }
-                made => made,
-            },
+            None => make(plugin).await,
         };
         plugin.health.took(begun.elapsed());
         match running {
@@ -159,6 +154,22 @@ impl Instance {
         self.plugin.health.failed(name, &error);
         error
     }
+}
+
+/// The most instances that give way to one: another exchange may be first to
+/// take a place that has become free, and an instance of many modules takes
+/// those of several.
+const MAX_GIVING_WAY: u32 = 64;
+
+/// Makes an instance. If there is no place, those that wait give way.
+async fn make(plugin: &Arc<Plugin>) -> Result<Running, CallError> {
+    for _ in 0..MAX_GIVING_WAY {
+        match Running::make(plugin).await {
+            Err(CallError::Exhausted) if plugin.places.make_room() => {}
+            made => return made,
+        }
+    }
+    Err(CallError::Exhausted)
 }
 
 /// An instance that has done its part, until it is taken down.

@@ -172,7 +172,11 @@ impl Pool {
 
 /// Makes a spare, off the request path, while the plugin is there.
 fn refill(plugin: &Arc<Plugin>) {
-    if plugin.pool.idle().running.len() > SPARES {
+    let enough = {
+        let idle = plugin.pool.idle();
+        idle.rests || idle.running.len() > SPARES
+    };
+    if enough {
         return;
     }
     let plugin = Arc::downgrade(plugin);
