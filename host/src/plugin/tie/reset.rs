@@ -44,8 +44,8 @@ pub(in crate::plugin) struct Names {
     pub memory: String,
     /// `func(handles: u32, ranges: RANGES times u64) -> bool`: puts pages back,
     /// from the number in the upper half of each range to before that in the
-    /// lower half, until a range is empty, and all else; says whether all is as it was when no more
-    /// than so many handles were given to the instance.
+    /// lower half, until a range is empty, and all else; says whether all is as
+    /// it was when no more than so many handles were given to the instance.
     pub reset: String,
 }
 
@@ -228,9 +228,9 @@ impl Reset<'_> {
         });
         body.memory_fill(0);
         for (number, run) in runs {
-            larger(&mut body, first, run.first, true);
+            both(&mut body, first, run.first).i32_gt_u().select();
             body.local_set(low);
-            larger(&mut body, end, run.end(), false);
+            both(&mut body, end, run.end()).i32_lt_u().select();
             body.local_tee(high)
                 .local_get(low)
                 .i32_gt_u()
@@ -341,18 +341,17 @@ fn no_if(body: &mut InstructionSink<'_>) {
     body.if_(BlockType::Empty).i32_const(0).return_().end();
 }
 
-/// The larger of a local and a number, or the smaller.
-fn larger(body: &mut InstructionSink<'_>, local: u32, number: u32, larger: bool) {
+/// A local and a number, to choose from and to compare by.
+fn both<'s, 'b>(
+    body: &'s mut InstructionSink<'b>,
+    local: u32,
+    number: u32,
+) -> &'s mut InstructionSink<'b> {
     let number = number.cast_signed();
     body.local_get(local)
         .i32_const(number)
         .local_get(local)
-        .i32_const(number);
-    match larger {
-        true => body.i32_gt_u(),
-        false => body.i32_lt_u(),
-    };
-    body.select();
+        .i32_const(number)
 }
 
 /// Copies what a run has for the pages from one local up to before another.
