@@ -122,11 +122,12 @@ impl Request {
             .unwrap_or_default()
     }
 
-    /// What they say, one after another.
-    pub fn content(&self) -> String {
+    /// The same for whoever asks only what they say.
+    pub fn contents(&self) -> dialect::Texts<'_> {
         let read = self.dialect.zip(self.body.root());
-        read.map(|(dialect, body)| dialect.content(body))
-            .unwrap_or_default()
+        read.map_or_else(dialect::Texts::without_pointers, |(dialect, body)| {
+            dialect.contents(body)
+        })
     }
 
     pub fn set_body(&mut self, body: Bytes) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use palisade_tests::{Answer, Capture, Palisade, guest};
 use serde_json::json;
 
-use crate::client::{CHAT, MESSAGES, chat, messages, post_json, streamed};
+use crate::client::{CHAT, MESSAGES, chat, messages, post, post_json, streamed};
 
 async fn filtered(plugin: &str) -> Palisade {
     let manifest = format!(
@@ -38,6 +38,7 @@ async fn the_security_filter_refuses_in_the_clients_dialect() {
     // Among many texts, behind escapes; cut into parts of one message; and what
     // is none, because two messages say half of it each.
     let line = "\"a\"\tline\n".repeat(500);
+    let quiet = json!([{ "role": "system", "content": "jail, and then a \"break\"\n" }]);
     let far = json!([{ "role": "user", "content": line }, { "role": "developer", "content": format!("{line}JailBreak{line}") }]);
     let cut = json!([{ "role": "system", "content": [{ "type": "text", "text": "jail" }, { "type": "text", "text": "break" }] }]);
     let halves =
@@ -58,6 +59,12 @@ async fn the_security_filter_refuses_in_the_clients_dialect() {
         (
             CHAT,
             json!({ "model": "gpt-4o", "messages": halves }),
+            200,
+            "",
+        ),
+        (
+            CHAT,
+            json!({ "model": "gpt-4o", "messages": quiet }),
             200,
             "",
         ),
@@ -123,6 +130,52 @@ async fn the_security_filter_refuses_in_the_clients_dialect() {
                 (&json!("denied"), &json!("filter"))
             );
         }
+    }
+}
+
+/// What the host finds for a filter is what the texts say, however JSON writes
+/// it; what only looks like the words is the filter's to see.
+#[tokio::test(flavor = "multi_thread")]
+async fn words_are_found_however_they_are_written() {
+    let steps = r#"[
+        { find-words = ["jailBREAK", "nap", "", "über", "\"quoted\"", "model", "a tool"] },
+        { find-words = [] }, { find-words = ["TOO_LONG"] }, { find-words = MANY },
+        { set = { pointer = "/messages/0/content", json = "\"edited, with a nap\"" } }, { find-words = ["nap"] },
+    ]"#;
+    let steps = steps.replace("TOO_LONG", &"x".repeat(257));
+    let steps = steps.replace("MANY", &json!(vec!["x"; 65]).to_string());
+    let source = guest("editor").display().to_string();
+    let palisade = filtered(&format!(
+        "source = \"{source}\"\nconfig = {{ steps = {steps} }}"
+    ))
+    .await;
+    let tool = r#","tools":[{"type":"function","function":{"name":"f","description":"A Tool"}}]"#;
+    let cases = [
+        (r#""a\nap, \"quoted\", jail""#, "", json!([[2, 4], true])),
+        (
+            r#""\u006aAil\u0042reak \u00fcber""#,
+            "",
+            json!([[0, 2, 3], false]),
+        ),
+        (r#"["jail","Break","\ta"]"#, tool, json!([[0, 2, 6], true])),
+        (r#""jail\u200bbreak ""#, "", json!([[2], false])),
+        (r#""JAILBREAK é""#, "", json!([[0, 2], false])),
+        (r#""""#, "", json!([[2], true])),
+    ];
+    for (content, more, expected) in cases {
+        let body =
+            format!(r#"{{"model":"m","messages":[{{"role":"user","content":{content}}}]{more}}}"#);
+        let got = post(&palisade.url, CHAT, body).await;
+        let record = palisade.record(got.id()).await.expect("a record");
+        let note = record["notes"]["editor"].as_str().expect("a note");
+        let outcomes: Vec<serde_json::Value> = serde_json::from_str(note).unwrap();
+        assert_eq!(outcomes[0], expected, "{content}");
+        assert_eq!(outcomes[1], json!([[], expected[1]]), "{content}");
+        for refused in &outcomes[2..4] {
+            let why = "at most 64 words of 256 bytes are looked for";
+            assert_eq!(*refused, json!({ "error": why }), "{content}");
+        }
+        assert_eq!(outcomes[5], json!([[0], true]), "{content}");
     }
 }
 

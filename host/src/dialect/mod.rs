@@ -89,11 +89,11 @@ pub trait Dialect: Send + Sync {
         texts.into_vec()
     }
 
-    /// What all these texts say, one after another.
-    fn content(&self, body: Node<'_>) -> String {
+    /// The same for whoever asks only what they say.
+    fn contents<'a>(&self, body: Node<'a>) -> Texts<'a> {
         let mut texts = Texts::without_pointers();
         self.look_for(&mut texts, body);
-        texts.joined()
+        texts
     }
 
     /// Pointers to the members that limit the output tokens of one choice; a

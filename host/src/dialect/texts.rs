@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use crate::json::{Kind, Node};
+use crate::json::{self, Kind, Node};
 
 /// Who says what a tool definition or an output schema says.
 pub const SYSTEM: Role = Cow::Borrowed("system");
@@ -103,7 +103,22 @@ impl<'a> Texts<'a> {
 
     /// What all of them say, one after another.
     pub fn joined(&self) -> String {
-        Node::joined(self.found.iter().map(|text| text.value))
+        Node::joined(self.values())
+    }
+
+    /// Which of these words stand in what they say, one after another
+    /// ([`json::find_words`]).
+    pub fn find_words(&self, words: &[String]) -> Vec<bool> {
+        json::find_words(self.values(), words)
+    }
+
+    /// Whether all of them are plain ASCII ([`Node::is_plain_ascii`]).
+    pub fn are_plain_ascii(&self) -> bool {
+        self.values().all(Node::is_plain_ascii)
+    }
+
+    fn values(&self) -> impl Iterator<Item = Node<'a>> + Clone {
+        self.found.iter().map(|text| text.value)
     }
 
     /// Looks at a value that stands under `key` here.

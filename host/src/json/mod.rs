@@ -5,7 +5,8 @@
 //! edit never re-serialises what it does not name. `Json` owns the body of a
 //! request and scans it once, on first use (`scan`): whether it is JSON, where
 //! its values are, and whether it says something twice. `Node` is the way from
-//! one value to those in it. It knows no dialect.
+//! one value to those in it, and `words` looks for words in many. It knows no
+//! dialect.
 
 mod block;
 mod node;
@@ -16,6 +17,7 @@ mod spans;
 mod string;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -31,6 +33,7 @@ use spans::Scanned;
 
 pub use node::Node;
 pub use spans::Kind;
+pub use words::{MAX_WORD, find as find_words};
 
 /// The deepest pointer that is followed; deeper ones are refused.
 const MAX_DEPTH: usize = 64;
@@ -283,8 +286,8 @@ impl Json {
         let edited = Self::new(text.as_bytes().clone());
         let scalar = Some(json).filter(|json| !json.starts_with(['{', '[']));
         let scalar = scalar.and_then(|json| scan(&Bytes::copy_from_slice(json.as_bytes())).ok());
-        if let Some(kind) = scalar.map(|scalar| Node::root(&scalar).kind()) {
-            let known = scanned.with_scalar(text, &range, (kind, json.len()));
+        if let Some(scalar) = scalar.and_then(|scalar| scalar.spans.first().copied()) {
+            let known = scanned.with_scalar(text, &range, (scalar, json.len()));
             if known.is_some() {
                 let _ = edited.learnt.scanned.set(known);
             }

@@ -56,8 +56,14 @@ impl<'j> Node<'j> {
         self.inner().is_some_and(|inner| !inner.is_empty())
     }
 
+    /// Whether it is a string of printable ASCII and white space alone, and
+    /// written so: without an escape that names a character by its number.
+    pub fn is_plain_ascii(self) -> bool {
+        self.spans.first().is_some_and(|span| span.is_plain_ascii)
+    }
+
     /// A string as it was written, without its quotes.
-    fn inner(self) -> Option<&'j str> {
+    pub(super) fn inner(self) -> Option<&'j str> {
         let range = self.range();
         let is_string = matches!(self.kind(), Kind::Plain | Kind::Escaped);
         let inner = range.start + 1..range.end.saturating_sub(1);

@@ -3,7 +3,10 @@
 //!
 //! It takes what `serde_json` takes (RFC 8259, at most 127 levels deep, no
 //! number beyond a double's range, no half of a surrogate pair), which the
-//! tests hold it to. What it keeps is `spans`.
+//! tests hold it to. What it keeps is `spans`; how it steps over strings, which
+//! are most of a body, is `quoted`.
+
+mod quoted;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -11,9 +14,8 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::block;
 use super::spans::{Kind, MAX_BYTES, Scanned, Span};
-use super::string::{unescaped, unit};
+use super::string::unescaped;
 use super::{Ambiguity, MAX_MEMBERS, MAX_TOLD};
 
 /// How deep values may be nested: what `serde_json` allows.
@@ -134,7 +136,11 @@ impl<'b> Scan<'b> {
     fn begin(&mut self) -> Result<bool, NotJson> {
         let start = self.at;
         let kind = match self.peek().ok_or(NotJson)? {
-            b'"' => self.string()?,
+            b'"' => {
+                let (kind, is_plain) = self.string()?;
+                self.keep_string(start, kind, is_plain);
+                return Ok(false);
+            }
             byte @ (b'{' | b'[') => {
                 if self.open.len() == MAX_LEVELS {
                     return Err(NotJson);
@@ -163,6 +169,11 @@ impl<'b> Scan<'b> {
     /// Keeps where a value is that ends here, for all that is known yet.
     fn keep(&mut self, start: usize, kind: Kind) {
         self.spans.push(Span::new(start..self.at, kind));
+    }
+
+    fn keep_string(&mut self, start: usize, kind: Kind, is_plain_ascii: bool) {
+        let span = Span::string(start..self.at, kind, is_plain_ascii);
+        self.spans.push(span);
     }
 
     fn word(&mut self, word: &[u8]) -> Result<Kind, NotJson> {
@@ -247,8 +258,8 @@ impl<'b> Scan<'b> {
             return Err(NotJson);
         }
         let start = self.at;
-        let kind = self.string()?;
-        self.keep(start, kind);
+        let (kind, is_plain) = self.string()?;
+        self.keep_string(start, kind, is_plain);
         let inner = &self.text[start + 1..self.at - 1];
         Ok(match kind {
             Kind::Escaped => Cow::Owned(unescaped(inner)),
@@ -305,74 +316,6 @@ impl<'b> Scan<'b> {
             Some((end, _)) => format!("{}…", &pointer[..end]),
             None => pointer,
         }
-    }
-
-    /// Steps over a string.
-    fn string(&mut self) -> Result<Kind, NotJson> {
-        self.at += 1;
-        let mut kind = Kind::Plain;
-        loop {
-            let start = self.at;
-            let mut odd = match self.bytes[start..].first_chunk() {
-                Some(block) => block::odd(block),
-                None => block::odd(&self.last_block()),
-            };
-            while odd != 0 {
-                self.at = start + odd.trailing_zeros() as usize + 1;
-                match self.bytes.get(self.at - 1) {
-                    Some(b'"') => return Ok(kind),
-                    Some(b'\\') => self.escape()?,
-                    _ => return Err(NotJson),
-                }
-                kind = Kind::Escaped;
-                let seen = (self.at - start) as u32;
-                odd &= u64::MAX.checked_shl(seen).unwrap_or(0);
-            }
-            // An escape may cross the end of the block.
-            self.at = self.at.max(start + block::WIDTH);
-        }
-    }
-
-    /// The rest of the bytes, if they do not fill a block, and after them what
-    /// no string may have.
-    fn last_block(&self) -> [u8; block::WIDTH] {
-        let rest = &self.bytes[self.at..];
-        let mut block = [0; block::WIDTH];
-        block[..rest.len()].copy_from_slice(rest);
-        block
-    }
-
-    /// Steps over what follows a backslash.
-    fn escape(&mut self) -> Result<(), NotJson> {
-        let byte = self.peek().ok_or(NotJson)?;
-        self.at += 1;
-        if byte == b'u' {
-            return self.unicode();
-        }
-        let is_known = matches!(byte, b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't');
-        is_known.then_some(()).ok_or(NotJson)
-    }
-
-    /// Steps over what follows `\u`.
-    fn unicode(&mut self) -> Result<(), NotJson> {
-        let is_well = match self.unit()? {
-            // The first half of a pair; the second follows.
-            0xd800..=0xdbff => {
-                self.step_over(b'\\')?;
-                self.step_over(b'u')?;
-                (0xdc00..=0xdfff).contains(&self.unit()?)
-            }
-            0xdc00..=0xdfff => false,
-            _ => true,
-        };
-        is_well.then_some(()).ok_or(NotJson)
-    }
-
-    /// Four hexadecimal digits.
-    fn unit(&mut self) -> Result<u16, NotJson> {
-        let unit = unit(&self.bytes[self.at..]).ok_or(NotJson)?;
-        self.at += 4;
-        Ok(unit)
     }
 
     fn number(&mut self) -> Result<Kind, NotJson> {

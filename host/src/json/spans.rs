@@ -33,6 +33,9 @@ pub struct Span {
     /// How many spans there are of it and of all that is in it.
     pub size: u32,
     pub kind: Kind,
+    /// Whether it is a string of printable ASCII and white space alone, and
+    /// written so: without an escape that names a character by its number.
+    pub is_plain_ascii: bool,
 }
 
 impl Span {
@@ -44,6 +47,14 @@ impl Span {
             end: range.end as u32,
             size: 1,
             kind,
+            is_plain_ascii: false,
+        }
+    }
+
+    pub fn string(range: Range<usize>, kind: Kind, is_plain_ascii: bool) -> Self {
+        Self {
+            is_plain_ascii,
+            ..Self::new(range, kind)
         }
     }
 
@@ -79,7 +90,7 @@ impl Scanned {
         &self,
         text: ByteString,
         range: &Range<usize>,
-        (kind, length): (Kind, usize),
+        (scalar, length): (Span, usize),
     ) -> Option<Self> {
         if self.ambiguity.is_some() || text.len() > MAX_BYTES {
             return None;
@@ -98,7 +109,6 @@ impl Scanned {
             } else {
                 span.size
             },
-            kind: if index == at { kind } else { span.kind },
             ..*span
         });
         let spans = before.chain(after.iter().copied()).map(|span| Span {
@@ -106,9 +116,12 @@ impl Scanned {
             end: moved(span.end),
             ..span
         });
+        let mut spans: Vec<_> = spans.collect();
+        spans[at].kind = scalar.kind;
+        spans[at].is_plain_ascii = scalar.is_plain_ascii;
         Some(Self {
             text,
-            spans: spans.collect(),
+            spans,
             ambiguity: None,
         })
     }

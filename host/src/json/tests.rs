@@ -1,6 +1,8 @@
 //! What edits do to the bytes, and what is found in them. The scan is held to
 //! what a parser makes of the same bytes.
 
+mod words;
+
 use super::*;
 
 fn json(text: &'static str) -> Json {
@@ -329,9 +331,25 @@ fn read(node: Node<'_>) -> Value {
             Value::Object(members.map(|(k, v)| (k.into_owned(), read(v))).collect())
         }
         Kind::Array => node.elements().map(read).collect(),
-        Kind::Plain | Kind::Escaped => node.string().unwrap().into(),
+        Kind::Plain | Kind::Escaped => {
+            let (json, string) = (node.json(), node.string().unwrap());
+            assert_eq!(
+                node.is_plain_ascii(),
+                is_plain_ascii(json, &string),
+                "{json}"
+            );
+            string.into()
+        }
         Kind::Other => serde_json::from_str(node.json()).unwrap(),
     }
+}
+
+/// Whether a string that is written as `json` is printable ASCII and white
+/// space, and names no character by its number.
+fn is_plain_ascii(json: &str, string: &str) -> bool {
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~' | b'\t'..=b'\r');
+    let named = json.replace("\\\\", "").contains("\\u");
+    string.bytes().all(is_plain) && !named
 }
 
 #[test]
@@ -393,6 +411,45 @@ fn a_scan_agrees_wherever_a_string_ends() {
     for digits in 290..330 {
         agrees("9".repeat(digits).as_bytes());
         agrees(format!("0.{}1", "0".repeat(digits)).as_bytes());
+    }
+}
+
+impl Random {
+    /// A string of JSON with so many pieces, some of which are escapes.
+    fn string(&mut self, pieces: usize) -> String {
+        let mut string = "\"".to_owned();
+        // Few kinds at a time, or none would be without the rarer ones.
+        let kinds = 1 + self.below(PIECES.len());
+        for _ in 0..pieces {
+            string.push_str(self.one(&PIECES[..kinds]));
+        }
+        string + "\""
+    }
+}
+
+const PIECES: [&str; 14] = [
+    "a",
+    "plain text ",
+    "\\n",
+    "\\\\",
+    "\\\"",
+    "\\/",
+    "\\t\\r",
+    "\\f",
+    "Word",
+    "é",
+    "\\u0061",
+    "\\b",
+    "\u{7f}",
+    "\\ud83d\\ude00",
+];
+
+#[test]
+fn a_scan_agrees_about_long_strings() {
+    let mut random = Random(0x5eed);
+    for _ in 0..5_000 {
+        let pieces = random.below(150);
+        agrees(random.string(pieces).as_bytes());
     }
 }
 

@@ -8,12 +8,16 @@ use wasmtime::component::Resource;
 
 use super::state::{ExchangeView, State};
 use crate::bindings::palisade::plugin::message::{
-    Host, HostExchange, HostRequest, HostResponse, Text,
+    Finding, Host, HostExchange, HostRequest, HostResponse, Text,
 };
 use crate::bindings::palisade::plugin::types::Header;
 use crate::dialect;
-use crate::json::{EditError, Json};
+use crate::json::{EditError, Json, MAX_WORD};
 use crate::message::{Request, ResponseHead};
+
+/// The most words that are looked for at a time: each takes a pass over all
+/// texts.
+const MAX_WORDS: usize = 64;
 
 type Fallible<T> = wasmtime::Result<T>;
 type Edit = wasmtime::Result<Result<(), String>>;
@@ -153,7 +157,25 @@ impl HostRequest for State {
     }
 
     fn content(&mut self, handle: Resource<Request>) -> Fallible<String> {
-        Ok(self.request(&handle)?.content())
+        Ok(self.request(&handle)?.contents().joined())
+    }
+
+    fn find_words(
+        &mut self,
+        handle: Resource<Request>,
+        words: Vec<String>,
+    ) -> Fallible<Result<Finding, String>> {
+        if words.len() > MAX_WORDS || words.iter().any(|word| word.len() > MAX_WORD) {
+            let rule = format!("at most {MAX_WORDS} words of {MAX_WORD} bytes are looked for");
+            return Ok(Err(rule));
+        }
+        let contents = self.request(&handle)?.contents();
+        let found = contents.find_words(&words);
+        let places = (0..).zip(found).filter(|(_, found)| *found);
+        Ok(Ok(Finding {
+            words: places.map(|(place, _)| place).collect(),
+            plain_ascii: contents.are_plain_ascii(),
+        }))
     }
 
     fn get(&mut self, handle: Resource<Request>, pointer: String) -> Fallible<Option<String>> {

@@ -1,5 +1,7 @@
 //! The configuration; `lib.rs` shows what it looks like.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use crate::exports::palisade::plugin::configuration::ConfigError;
@@ -14,7 +16,13 @@ pub struct Config {
     pub max_tokens: Option<u64>,
     pub on_missing: OnMissing,
     pub forbidden: Vec<Forbidden>,
+    /// A word of each forbidden pattern, or what it begins with if it is long,
+    /// each of them once.
+    pub words: Vec<String>,
 }
+
+/// The longest word that the host looks for, in bytes.
+const MAX_WORD: usize = 256;
 
 /// What to do about a request that sets no limit of output tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -46,6 +54,11 @@ impl Forbidden {
         let words = self.pattern.split(['*', '?', ' ']);
         words.max_by_key(|word| word.len()).unwrap_or_default()
     }
+}
+
+/// As much of a word as the host looks for.
+fn beginning(word: &str) -> &str {
+    &word[..word.floor_char_boundary(MAX_WORD)]
 }
 
 /// Names that configurations use, and the contract's.
@@ -104,6 +117,9 @@ pub fn parse(json: &str) -> Result<Config, Vec<ConfigError>> {
             "there is no max-tokens to inject",
         ));
     }
+    let words = config.forbidden.iter().map(|rule| beginning(rule.word()));
+    let words: BTreeSet<_> = words.collect();
+    config.words = words.into_iter().map(str::to_owned).collect();
     if errors.is_empty() {
         Ok(config)
     } else {
@@ -247,6 +263,7 @@ mod tests {
                     pattern: "*http://x*".into(),
                 },
             ],
+            words: vec!["a,".into(), "http://x".into()],
         };
         for config in [
             r#"{"allowed-models": ["gpt-4*", "claude"], "max-tokens": 10,
@@ -263,6 +280,14 @@ mod tests {
             parse(r#"{"allowed-models": ""}"#).unwrap(),
             Config::default()
         );
+    }
+
+    #[test]
+    fn a_long_word_is_looked_for_in_part() {
+        let entry = format!("*:*x {}*", "é".repeat(200));
+        let config = serde_json::json!({"forbidden-instructions": [entry, entry, "user:*"]});
+        let words = parse(&config.to_string()).unwrap().words;
+        assert_eq!(words, [String::new(), "é".repeat(128)]);
     }
 
     #[test]

@@ -60,6 +60,9 @@ struct Plugin;
 /// memory in an exchange takes longer than reading the text.
 const ROOM: usize = 512 << 10;
 
+/// How many words the host looks for at a time.
+const MAX_WORDS: usize = 64;
+
 /// Written once, by `configure`.
 static CONFIG: OnceLock<Config> = OnceLock::new();
 
@@ -105,10 +108,23 @@ fn refusal(request: &Request, config: &Config) -> Option<Denial> {
         }
     }
     let forbidden = &config.forbidden;
-    if forbidden.is_empty() || !rules::might_match(forbidden.iter(), request.content()) {
+    if forbidden.is_empty() || !might_match(request, &config.words) {
         return None;
     }
     rules::instructions(forbidden, &request.texts())
+}
+
+/// Whether a text may match a pattern, each of which has one of `words`. What
+/// is not plain ASCII may say them in a disguise.
+fn might_match(request: &Request, words: &[String]) -> bool {
+    let mut findings = words
+        .chunks(MAX_WORDS)
+        .map(|words| request.find_words(words));
+    findings.any(|finding| {
+        finding.map_or(true, |finding| {
+            !finding.plain_ascii || !finding.words.is_empty()
+        })
+    })
 }
 
 fn tokens(request: &Request, config: &Config) -> Limit {

@@ -19,7 +19,7 @@ fn assert_texts(dialect: &str, body: &Value, expected: &[(&str, &str, &str)]) {
         .map(|(text, content)| (&*text.role, &*text.pointer, &**content))
         .collect();
     assert_eq!(found, expected);
-    assert_eq!(dialect.content(root), contents.concat());
+    assert_eq!(dialect.contents(root).joined(), contents.concat());
     for (_, pointer, content) in found {
         assert_eq!(body.pointer(pointer), Some(&json!(content)), "{pointer}");
     }

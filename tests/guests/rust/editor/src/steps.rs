@@ -11,7 +11,8 @@
 //!   {"report-dropped": "/logit_bias"},
 //!   {"note": {"key": "k", "value": "v"}},
 //!   {"get": "/model"}, {"model": null}, {"max-output-tokens": null},
-//!   {"header": "x-a"}, {"body": null}, {"texts": null}, {"read-note": "k"} ]
+//!   {"header": "x-a"}, {"body": null}, {"texts": null}, {"read-note": "k"},
+//!   {"find-words": ["a word"]} ]
 //! ```
 //!
 //! `json` is a string so that a test can write JSON which is none.
@@ -41,6 +42,7 @@ pub enum Step {
     Body(()),
     Texts(()),
     ReadNote(String),
+    FindWords(Vec<String>),
 }
 
 impl Step {
@@ -71,6 +73,10 @@ impl Step {
                 .map(|text| json!([text.role, text.pointer, text.content]))
                 .collect(),
             Self::ReadNote(key) => json!(request.exchange().note(key)),
+            Self::FindWords(words) => match request.find_words(words) {
+                Ok(finding) => json!([finding.words, finding.plain_ascii]),
+                Err(error) => outcome(Err(error)),
+            },
         }
     }
 }

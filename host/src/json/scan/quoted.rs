@@ -1,0 +1,146 @@
+//! Stepping over a string, sixty-four bytes at a time.
+
+use super::super::block::{self, Marks};
+use super::super::spans::Kind;
+use super::super::string::unit;
+use super::{NotJson, Scan};
+
+impl Scan<'_> {
+    /// Steps over a string, and answers what it is and whether it is plain
+    /// ASCII.
+    pub(super) fn string(&mut self) -> Result<(Kind, bool), NotJson> {
+        self.at += 1;
+        let (mut kind, mut is_plain) = (Kind::Plain, true);
+        // Whether the byte before a block begins an escape, as a bit. That the
+        // next block does not begin elsewhere for it lets a processor look at
+        // that before it knows.
+        let mut begun = 0;
+        loop {
+            let last;
+            let block = match self.bytes[self.at..].first_chunk() {
+                Some(block) => block,
+                None => {
+                    last = self.last_block();
+                    &last
+                }
+            };
+            let marks = Marks::of(block);
+            let mut ends = marks.quotes;
+            if (marks.backslashes & before(ends)) | begun != 0 {
+                kind = Kind::Escaped;
+                let escapes = block::escapes(marks.backslashes & !begun);
+                let escaped = escapes << 1 | begun;
+                let known = marks.quotes | marks.backslashes | block::letters(block);
+                ends &= !escaped;
+                if escaped & !known & before(ends) != 0 {
+                    let (is_over, has_plain) = self.odd_block(block, &marks, begun)?;
+                    is_plain &= has_plain;
+                    if is_over {
+                        return Ok((kind, is_plain));
+                    }
+                    begun = 0;
+                    continue;
+                }
+                begun = escapes >> 63;
+            }
+            if marks.unusual & before(ends) != 0 {
+                is_plain = false;
+                if block::controls(block) & before(ends) != 0 {
+                    return Err(NotJson);
+                }
+            }
+            if ends != 0 {
+                self.at += ends.trailing_zeros() as usize + 1;
+                return Ok((kind, is_plain));
+            }
+            self.at += block::WIDTH;
+        }
+    }
+
+    /// Steps over a block of a string with escapes of any kind; answers whether
+    /// the string ends in it, and whether it is plain ASCII so far.
+    fn odd_block(
+        &mut self,
+        block: &[u8; block::WIDTH],
+        marks: &Marks,
+        begun: u64,
+    ) -> Result<(bool, bool), NotJson> {
+        let start = self.at;
+        let (mut is_plain, mut is_over) = (true, false);
+        if begun != 0 {
+            is_plain = self.escape()?;
+        }
+        let mut odd = marks.quotes | marks.backslashes | block::controls(block);
+        odd &= !first(self.at - start);
+        while odd != 0 && !is_over {
+            self.at = start + odd.trailing_zeros() as usize + 1;
+            match self.bytes.get(self.at - 1) {
+                Some(b'"') => is_over = true,
+                Some(b'\\') => is_plain &= self.escape()?,
+                _ => return Err(NotJson),
+            }
+            odd &= !first(self.at - start);
+        }
+        if !is_over {
+            // An escape may cross the end of the block.
+            self.at = self.at.max(start + block::WIDTH);
+        }
+        is_plain &= marks.unusual & first(self.at - start) == 0;
+        Ok((is_over, is_plain))
+    }
+
+    /// The rest of the bytes, if they do not fill a block, and after them what
+    /// no string may have.
+    fn last_block(&self) -> [u8; block::WIDTH] {
+        let rest = &self.bytes[self.at..];
+        let mut block = [0; block::WIDTH];
+        block[..rest.len()].copy_from_slice(rest);
+        block
+    }
+
+    /// Steps over what follows a backslash, and answers whether that is plain
+    /// ASCII.
+    fn escape(&mut self) -> Result<bool, NotJson> {
+        let byte = self.peek().ok_or(NotJson)?;
+        self.at += 1;
+        match byte {
+            b'u' => self.unicode().map(|()| false),
+            b'"' | b'\\' | b'/' | b'f' | b'n' | b'r' | b't' => Ok(true),
+            b'b' => Ok(false),
+            _ => Err(NotJson),
+        }
+    }
+
+    /// Steps over what follows `\u`.
+    fn unicode(&mut self) -> Result<(), NotJson> {
+        let is_well = match self.unit()? {
+            // The first half of a pair; the second follows.
+            0xd800..=0xdbff => {
+                self.step_over(b'\\')?;
+                self.step_over(b'u')?;
+                (0xdc00..=0xdfff).contains(&self.unit()?)
+            }
+            0xdc00..=0xdfff => false,
+            _ => true,
+        };
+        is_well.then_some(()).ok_or(NotJson)
+    }
+
+    /// Four hexadecimal digits.
+    fn unit(&mut self) -> Result<u16, NotJson> {
+        let unit = unit(&self.bytes[self.at..]).ok_or(NotJson)?;
+        self.at += 4;
+        Ok(unit)
+    }
+}
+
+/// The bits before the first that is set; all if none is.
+fn before(marks: u64) -> u64 {
+    marks.wrapping_sub(1) & !marks
+}
+
+/// So many bits.
+fn first(count: usize) -> u64 {
+    let others = u64::MAX.checked_shl(count as u32);
+    !others.unwrap_or(0)
+}

@@ -1,0 +1,80 @@
+//! Looking for words in what strings say, without putting it together: a body
+//! is long, and most have none of them.
+
+use std::borrow::Cow;
+
+use memchr::memmem::Finder;
+
+use super::node::Node;
+
+/// How many bytes are looked through at a time: few enough to stay in the
+/// nearest cache, and many times the longest word.
+const WINDOW: usize = 8 << 10;
+
+/// The longest word, in bytes.
+pub const MAX_WORD: usize = 256;
+
+/// Which of these words stand in what the strings say, one after another with
+/// nothing in between. ASCII letters are the same in both cases; an empty word
+/// stands everywhere. Words are of at most `MAX_WORD` bytes.
+pub fn find<'j>(strings: impl Iterator<Item = Node<'j>> + Clone, words: &[String]) -> Vec<bool> {
+    // Words that are said as they are written are looked for where they are
+    // written first. What follows a line break has an `n` before it there, so
+    // what is found in this way is only said perhaps.
+    if words.iter().all(|word| is_written_as_said(word)) {
+        let found = search(strings.clone().map(written), words);
+        if !found.contains(&true) {
+            return found;
+        }
+    }
+    search(
+        strings.map(|string| string.string().unwrap_or_default()),
+        words,
+    )
+}
+
+/// Whether JSON has no need of an escape for anything in a word, nor a use for
+/// one but by the number of a character (RFC 8259, section 7).
+fn is_written_as_said(word: &str) -> bool {
+    let is_escaped = |byte: &u8| matches!(byte, b'"' | b'\\' | b'/' | 0..=0x1f);
+    !word.as_bytes().iter().any(is_escaped)
+}
+
+/// A string as it was written; what it says if that names characters by their
+/// numbers.
+fn written(string: Node<'_>) -> Cow<'_, str> {
+    match string.inner() {
+        Some(inner) if string.is_plain_ascii() => Cow::Borrowed(inner),
+        _ => string.string().unwrap_or_default(),
+    }
+}
+
+fn search<'j>(pieces: impl Iterator<Item = Cow<'j, str>>, words: &[String]) -> Vec<bool> {
+    let words: Vec<_> = words.iter().map(|word| word.to_ascii_lowercase()).collect();
+    let finders: Vec<_> = words.iter().map(Finder::new).collect();
+    let longest = words.iter().map(String::len).max().unwrap_or_default();
+    let mut found = vec![false; words.len()];
+    let mut look = |window: &[u8]| {
+        for (found, finder) in found.iter_mut().zip(&finders) {
+            *found = *found || finder.find(window).is_some();
+        }
+    };
+    let mut window = Vec::with_capacity(WINDOW);
+    for piece in pieces {
+        let mut rest = piece.as_bytes();
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(rest.len().min(WINDOW - window.len()));
+            let before = window.len();
+            window.extend_from_slice(now);
+            window[before..].make_ascii_lowercase();
+            rest = later;
+            if window.len() == WINDOW {
+                look(&window);
+                // The beginning of a word may be the end of this window.
+                window.drain(..WINDOW - longest.min(WINDOW / 2));
+            }
+        }
+    }
+    look(&window);
+    found
+}
