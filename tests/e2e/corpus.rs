@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream;
-use palisade::answer::{Content, Flow, Guards, Origin, Piece, Source, of_events};
+use palisade::answer::{Content, DecodedBy, Flow, Guards, Origin, Piece, Source, of_events};
 use palisade::dialect::{self, Dialect};
 use palisade::exchange::Pinned;
 use palisade::failure::Failure;
@@ -16,6 +16,8 @@ use palisade::plugin::{Framing, Instance};
 use palisade::upstream::{Incoming, Received};
 use palisade_tests::{Palisade, corpus};
 use serde_json::Value;
+
+use crate::said::{finishes, objects, said};
 
 /// A recorded answer.
 struct Recording {
@@ -81,6 +83,32 @@ async fn through(
     recording: &Recording,
     pieces: Vec<Bytes>,
 ) -> Read {
+    let Provider::Adapter(adapter) = &route.provider else {
+        panic!("the route has an adapter");
+    };
+    let instance = Instance::start(&adapter.plugin).await.unwrap();
+    let by = DecodedBy::Adapter(Box::new(instance));
+    decoded(by, false, (route, client), recording, pieces).await
+}
+
+/// The same without the adapter, for an answer that is in the client's dialect.
+async fn untranslated(
+    route: &Pinned,
+    client: &'static dyn Dialect,
+    recording: &Recording,
+    pieces: Vec<Bytes>,
+) -> Option<Read> {
+    let by = DecodedBy::Host(client.reader()?);
+    Some(decoded(by, true, (route, client), recording, pieces).await)
+}
+
+async fn decoded(
+    by: DecodedBy,
+    same_dialect: bool,
+    (route, client): (&Pinned, &'static dyn Dialect),
+    recording: &Recording,
+    pieces: Vec<Bytes>,
+) -> Read {
     let facts = Facts {
         id: "x".into(),
         route: "r".into(),
@@ -103,16 +131,12 @@ async fn through(
         .header("content-type", content_type);
     let body = Received::of(stream::iter(pieces.into_iter().map(Ok)));
     let incoming = Incoming::new("upstream".into(), head.body(body).unwrap());
-    let Provider::Adapter(adapter) = &route.provider else {
-        panic!("the route has an adapter");
-    };
-    let instance = Instance::start(&adapter.plugin).await.unwrap();
-    let source = Source::upstream(incoming, instance, Framing::Sse, &mut exchange, route)
+    let source = Source::upstream(incoming, by, Framing::Sse, &mut exchange, route)
         .await
         .unwrap();
     let flow = Flow::new(source, Guards::default(), exchange, route.clone());
     let origin = Origin {
-        same_dialect: false,
+        same_dialect,
         usage_in_stream: true,
         created: 1,
         dropped: Vec::new(),
@@ -155,84 +179,6 @@ async fn read(content: Content) -> Read {
         text: String::from_utf8(text).expect("UTF-8"),
         error,
     }
-}
-
-/// Each JSON object among the data of a stream, or the one that a body is.
-fn objects(text: &str, streamed: bool) -> Vec<Value> {
-    if !streamed {
-        return vec![serde_json::from_str(text).unwrap()];
-    }
-    let data = text.lines().filter_map(|line| line.strip_prefix("data:"));
-    data.filter_map(|data| serde_json::from_str(data.trim()).ok())
-        .collect()
-}
-
-/// The reasons to finish that a client reads.
-fn finishes(objects: &[Value]) -> Vec<String> {
-    let choices = objects
-        .iter()
-        .flat_map(|o| o["choices"].as_array().cloned().unwrap_or_default());
-    let chat = choices.filter_map(|choice| choice["finish_reason"].as_str().map(str::to_owned));
-    let messages = objects.iter().filter_map(|o| {
-        o["stop_reason"]
-            .as_str()
-            .or(o["delta"]["stop_reason"].as_str())
-            .map(str::to_owned)
-    });
-    chat.chain(messages).collect()
-}
-
-/// All text and all arguments of tools, from either dialect.
-fn said(objects: &[Value]) -> (String, String) {
-    let (mut text, mut arguments) = (String::new(), String::new());
-    let mut add = |value: &Value, to_text: bool| {
-        if let Some(piece) = value.as_str() {
-            if to_text {
-                text.push_str(piece)
-            } else {
-                arguments.push_str(piece)
-            }
-        }
-    };
-    // Tools that the provider itself runs are not the client's to call.
-    let mut own = std::collections::BTreeSet::new();
-    for object in objects {
-        if object["content_block"]["type"] == "tool_use" {
-            own.insert(object["index"].as_u64());
-            let whole = &object["content_block"]["input"];
-            if whole.as_object().is_some_and(|input| !input.is_empty()) {
-                add(&Value::from(whole.to_string()), false);
-            }
-        }
-        let choice = &object["choices"][0];
-        for message in [&choice["delta"], &choice["message"]] {
-            add(&message["content"], true);
-            for call in message["tool_calls"].as_array().into_iter().flatten() {
-                add(&call["function"]["arguments"], false);
-            }
-        }
-        for block in object["content"].as_array().into_iter().flatten() {
-            if block["type"] == "text" {
-                add(&block["text"], true);
-            }
-            if block["type"] == "tool_use" {
-                add(&Value::from(block["input"].to_string()), false);
-            }
-        }
-        add(&object["delta"]["text"], true);
-        if object["type"] == "content_block_start" {
-            add(&object["content_block"]["text"], true);
-        }
-        if own.contains(&object["index"].as_u64()) {
-            add(&object["delta"]["partial_json"], false);
-        }
-    }
-    let compact = |text: &str| {
-        text.chars()
-            .filter(|c| !c.is_whitespace())
-            .collect::<String>()
-    };
-    (text, compact(&arguments))
 }
 
 /// Cuts a body: whole, at every byte if it is short, or at arbitrary points.
@@ -296,6 +242,24 @@ async fn recordings_replay_through_the_adapters() {
             let client = dialect::by_name(client).unwrap();
             let mut first: Option<String> = None;
             for pieces in cuts(&recording.body, &mut seed) {
+                if recording.provider != "anthropic" && recording.status < 400 {
+                    let pieces = pieces.clone();
+                    if let Some(read) = untranslated(route, client, &recording, pieces).await {
+                        let name = &recording.name;
+                        assert!(read.error.is_none(), "{name}: {:?}", read.error);
+                        // Of what several answers hold, the first is one; comments are gone.
+                        let frames = |text: &str| match recording.streamed {
+                            true => text
+                                .lines()
+                                .filter(|l| l.starts_with("data:"))
+                                .map(str::to_owned)
+                                .collect(),
+                            false => vec![text.to_owned()],
+                        };
+                        let (theirs, ours) = (frames(&source), frames(&read.text));
+                        assert!(ours.starts_with(&theirs), "{name}: {}", read.text);
+                    }
+                }
                 let read = through(route, client, &recording, pieces).await;
                 replayed += 1;
                 if recording.status >= 400 {

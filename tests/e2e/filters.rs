@@ -223,10 +223,12 @@ async fn a_guard_sees_every_answer_whichever_way_it_comes() {
     }
 }
 
-const FRAMES: [&str; 5] = [
+const FRAMES: [&str; 7] = [
     "data: {\"id\":\"c\", \"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"system_fingerprint\":null,\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"logprobs\":null,\"finish_reason\":null}],\"obfuscation\":\"abc\"}\n\n",
     "data: {\"id\":\"c\", \"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"one\"},\"finish_reason\":null}],\"obfuscation\":\"de\"}\n\n",
     "data: {\"id\":\"c\", \"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" two\"},\"finish_reason\":null}]}\r\n\r\n",
+    "data: {\"id\":\"c\", \"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" th\"},\"finish_reason\":null}]}\n\n",
+    "data: {\"id\":\"c\", \"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\\u0072ee\"},\"finish_reason\":null}]}\n\n",
     "data: {\"id\":\"c\", \"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n",
     "data: [DONE]\n\n",
 ];
@@ -235,32 +237,52 @@ const FRAMES: [&str; 5] = [
 /// express; one that changes something goes on from there.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_guard_leaves_alone_stays_as_it_came() {
-    let upstream = Capture::start(Answer::stream(&FRAMES, Duration::from_millis(5))).await;
-    let manifest = |config: &str| {
+    let manifest = |url: &str, config: &str| {
         format!(
-            "[plugins.openai]\nsource = \"builtin:provider-openai\"\nupstream = \"{}/v1\"\n\
+            "[plugins.openai]\nsource = \"builtin:provider-openai\"\nupstream = \"{url}/v1\"\n\
              [plugins.guard]\nsource = \"{}\"\nconfig = {{ {config} }}\n\
              [[routes]]\nname = \"all\"\nfilters = [\"guard\"]\nprovider = \"openai\"",
-            upstream.url,
             guest("guard").display()
         )
     };
     let body = streamed(chat("m", "x"));
-    let palisade = Palisade::start(&manifest("")).await;
-    let got = post_json(&palisade.url, CHAT, &body).await;
-    assert_eq!(got.text, FRAMES.concat());
+    // One by one, and all at a time.
+    for pause in [5, 0] {
+        let answer = Answer::stream(&FRAMES, Duration::from_millis(pause));
+        let upstream = Capture::start(answer).await;
+        let palisade = Palisade::start(&manifest(&upstream.url, "")).await;
+        let got = post_json(&palisade.url, CHAT, &body).await;
+        assert_eq!(got.text, FRAMES.concat());
 
-    let palisade = Palisade::start(&manifest("redact = [\"two\"]")).await;
-    let got = post_json(&palisade.url, CHAT, &body).await;
-    assert_eq!(got.streamed_text(), "one [redacted]", "{}", got.text);
-    assert!(
-        got.text.starts_with(FRAMES[0]),
-        "up to the change it is as it came: {}",
-        got.text
-    );
-    assert_eq!(got.events().last().unwrap(), "[DONE]");
-    assert_eq!(got.text.matches("\"role\"").count(), 1, "{}", got.text);
+        for (word, said) in [
+            ("two", "one [redacted] three"),
+            ("three", "one two [redacted]"),
+        ] {
+            let config = format!("redact = [\"{word}\"]");
+            let palisade = Palisade::start(&manifest(&upstream.url, &config)).await;
+            let got = post_json(&palisade.url, CHAT, &body).await;
+            assert_eq!(got.streamed_text(), said, "{}", got.text);
+            assert!(
+                got.text.starts_with(FRAMES[0]),
+                "up to the change it is as it came: {}",
+                got.text
+            );
+            assert_eq!(got.events().last().unwrap(), "[DONE]");
+            assert_eq!(got.text.matches("\"role\"").count(), 1, "{}", got.text);
+        }
+    }
+    let upstream = Capture::start(Answer::whole("200 OK", "application/json", WHOLE)).await;
+    let body = chat("m", "x");
+    for (config, same) in [("", true), ("redact = [\"one\"]", false)] {
+        let palisade = Palisade::start(&manifest(&upstream.url, config)).await;
+        let got = post_json(&palisade.url, CHAT, &body).await;
+        assert_eq!(got.text == WHOLE, same, "{}", got.text);
+        let says = if same { "one" } else { "[redacted]" };
+        assert_eq!(got.json()["choices"][0]["message"]["content"], says);
+    }
 }
+
+const WHOLE: &str = r#"{"id":"c", "object":"chat.completion","created":1,"model":"m","own":1.0e0,"choices":[{"index":0,"message":{"role":"assistant","content":"one"},"finish_reason":"stop"}]}"#;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_path_that_cannot_be_read_is_no_way_round_a_guard() {

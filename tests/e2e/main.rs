@@ -29,5 +29,6 @@ mod misuse;
 mod providers;
 mod readme;
 mod reload;
+mod said;
 mod timing;
 mod waiting;

@@ -4,20 +4,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
+use super::decoder::{Decoded, Decoder};
 use super::guards::{Guards, Passed};
 use super::ledger::Ledger;
 use super::{Settled, of_event};
+use crate::dialect::MakeReader;
 use crate::event::ModelEvent;
 use crate::exchange::Pinned;
 use crate::failure::{Failure, Kind};
-use crate::frame::{Framed, Framer, is_sse, raw};
+use crate::frame::{Framer, is_sse, raw};
 use crate::message::{Exchange, ResponseHead};
-use crate::plugin::{CallError, Decoder, Framing, Instance};
+use crate::plugin::{Framing, Instance};
 use crate::timing::Timing;
 use crate::upstream::Incoming;
-
-/// The most frames that a decoder is shown at a time (`decoder.push`).
-const MAX_FRAMES: usize = 64;
 
 /// How long an upstream may take to close when all has been said.
 pub const LINGER: Duration = Duration::from_secs(1);
@@ -29,14 +30,16 @@ pub enum Source {
     Upstream(Box<Decoding>),
 }
 
+/// Who is to decode an answer.
+pub enum DecodedBy {
+    Adapter(Box<Instance>),
+    Host(MakeReader),
+}
+
 /// An upstream's answer that is being decoded.
 pub struct Decoding {
     incoming: Incoming,
-    /// None for a body that is not a stream: it is one frame.
-    framer: Option<Framer>,
-    instance: Instance,
     decoder: Decoder,
-    adapter: Arc<str>,
     /// Whether every choice has finished.
     complete: bool,
 }
@@ -46,7 +49,7 @@ pub struct Decoding {
 pub struct Batch {
     /// Each frame, and the events that were made of it; empty unless
     /// frames are kept.
-    pub framed: Vec<(Framed, Vec<ModelEvent>)>,
+    pub framed: Decoded,
     /// What the filters let through.
     pub events: Vec<ModelEvent>,
     /// The answer ends here, with this failure if there is one.
@@ -73,44 +76,47 @@ impl Source {
     /// Makes a decoder for an upstream's answer.
     pub async fn upstream(
         mut incoming: Incoming,
-        mut instance: Instance,
+        by: DecodedBy,
         framing: Framing,
         exchange: &mut Exchange,
         route: &Pinned,
     ) -> Result<Self, Failure> {
-        let adapter: Arc<str> = route.provider.name().into();
+        let adapter = route.provider.name();
         let streamed =
             incoming.status.is_success() && is_stream(framing, &incoming, exchange.facts.streaming);
-        let framer = if streamed {
-            let framer = Framer::new(framing, route.server().max_frame);
-            Some(framer.ok_or_else(|| {
-                let message = format!("plugin \"{adapter}\" (provider): its framing is not known");
-                Failure::new(Kind::Plugin, message).with_detail(format!("{framing:?}"))
-            })?)
-        } else {
-            None
+        let limit = route.server().max_frame;
+        let decoder = match by {
+            DecodedBy::Host(reader) => Decoder::of_host(reader, streamed, limit),
+            DecodedBy::Adapter(instance) => {
+                let framer = match streamed.then(|| Framer::new(framing, limit)) {
+                    Some(None) => return Err(unknown(adapter, framing)),
+                    framer => framer.flatten(),
+                };
+                let head = ResponseHead {
+                    status: incoming.status,
+                    headers: Arc::new(std::mem::take(&mut incoming.headers)),
+                    streamed,
+                };
+                Decoder::of_adapter(adapter, *instance, framer, exchange, &head).await?
+            }
         };
-        let head = ResponseHead {
-            status: incoming.status,
-            headers: Arc::new(std::mem::take(&mut incoming.headers)),
-            streamed,
-        };
-        let decoder = instance.decoder(exchange, &head).await;
-        let decoder = decoder.map_err(|e| Failure::plugin(&adapter, "provider", &e))?;
         Ok(Self::Upstream(Box::new(Decoding {
             incoming,
-            framer,
-            instance,
             decoder,
-            adapter,
             complete: false,
         })))
     }
 
     /// Whether what comes is a stream in the upstream's own framing.
     pub fn is_streamed(&self) -> bool {
-        matches!(self, Self::Upstream(decoding) if decoding.framer.is_some())
+        matches!(self, Self::Upstream(decoding) if decoding.decoder.is_streamed())
     }
+}
+
+/// The host cuts no answer into frames of this kind.
+fn unknown(adapter: &str, framing: Framing) -> Failure {
+    let message = format!("plugin \"{adapter}\" (provider): its framing is not known");
+    Failure::new(Kind::Plugin, message).with_detail(format!("{framing:?}"))
 }
 
 /// Whether a successful answer is a stream: by its type, or, where the type
@@ -253,8 +259,6 @@ fn take_error(events: &mut Vec<ModelEvent>) -> Option<Failure> {
     }
 }
 
-type Frames = Vec<(Framed, Vec<ModelEvent>)>;
-
 impl Decoding {
     /// Reads what comes next and decodes it; whether that was the end.
     async fn read(
@@ -263,77 +267,19 @@ impl Decoding {
         timing: &Timing,
         limit: usize,
         idle: std::time::Duration,
-    ) -> Result<(Frames, bool), Failure> {
-        let mut frames = Vec::new();
-        let over = match &mut self.framer {
-            None => {
-                let body = self.incoming.whole(limit, idle).await?;
-                frames.push(Framed {
-                    raw: body.clone(),
-                    ..raw(body.to_vec())
-                });
-                true
-            }
-            Some(framer) => match self.incoming.pieces(idle).await {
+    ) -> Result<(Decoded, bool), Failure> {
+        let (bytes, over) = if self.decoder.is_streamed() {
+            match self.incoming.pieces(idle).await {
                 // All has been said: how the upstream hangs up does not matter.
-                Err(_) if self.complete => {
-                    framer.finish(&mut frames);
-                    true
-                }
+                Err(_) if self.complete => (Bytes::new(), true),
                 Err(failure) => return Err(failure),
-                Ok(Some(chunk)) => {
-                    framer
-                        .push(&chunk, &mut frames)
-                        .map_err(|e| Failure::new(Kind::Upstream, e.to_string()))?;
-                    false
-                }
-                Ok(None) => {
-                    framer.finish(&mut frames);
-                    true
-                }
-            },
-        };
-        if frames.is_empty() && !over {
-            return Ok((Vec::new(), false));
-        }
-        let adapter = self.adapter.clone();
-        let decoding = self.decode(exchange, frames, over);
-        let decoded = timing.measure(&adapter, decoding).await;
-        let framed = decoded.map_err(|e| Failure::plugin(&self.adapter, "provider", &e))?;
-        Ok((framed, over))
-    }
-
-    async fn decode(
-        &mut self,
-        exchange: &mut Exchange,
-        framed: Vec<Framed>,
-        over: bool,
-    ) -> Result<Frames, CallError> {
-        let mut decoded = Vec::with_capacity(framed.len());
-        let mut framed = framed.into_iter();
-        loop {
-            let (raws, frames): (Vec<_>, Vec<_>) = framed
-                .by_ref()
-                .take(MAX_FRAMES)
-                .map(|f| (f.raw, f.frame))
-                .unzip();
-            if frames.is_empty() {
-                break;
+                Ok(Some(piece)) => (piece, false),
+                Ok(None) => (Bytes::new(), true),
             }
-            let events = self
-                .instance
-                .decode(exchange, self.decoder, &frames)
-                .await?;
-            let framed = raws
-                .into_iter()
-                .zip(frames)
-                .map(|(raw, frame)| Framed { raw, frame });
-            decoded.extend(framed.zip(events));
-        }
-        if over {
-            let rest = self.instance.decode_end(exchange, self.decoder).await?;
-            decoded.push((raw(Vec::new()), rest));
-        }
-        Ok(decoded)
+        } else {
+            (self.incoming.whole(limit, idle).await?, true)
+        };
+        let decoding = self.decoder.decode(exchange, timing, bytes, over);
+        Ok((decoding.await?, over))
     }
 }

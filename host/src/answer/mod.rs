@@ -3,6 +3,7 @@
 //!
 //! - `passed`: bytes that go through as they came
 //! - `flow`: bytes → frames → events → filters of answers
+//! - `decoder`: who makes events of frames, the adapter or the host
 //! - `ledger`: what every sequence of events must be
 //! - `guards`: the filters of answers
 //! - `verbatim`: events that nobody changed go out as the bytes they came in
@@ -15,6 +16,7 @@
 //! the client's dialect and the body is broken off, so that no client takes a
 //! part for the whole.
 
+mod decoder;
 mod flow;
 mod guards;
 mod ledger;
@@ -26,7 +28,7 @@ mod written;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-pub use flow::{Flow, Source};
+pub use flow::{DecodedBy, Flow, Source};
 pub use guards::{Guards, failed};
 pub use passed::passed_through;
 pub use reply::{Body, Kept, alive, refuse, reply, respond};

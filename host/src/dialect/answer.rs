@@ -1,7 +1,8 @@
-//! What every renderer of answers is told, and what it offers.
+//! What every renderer and every reader of answers is told, and what it offers.
 //!
 //! The renderers themselves are each dialect's own; the server drives them
-//! with model events and writes the bytes that they produce.
+//! with model events and writes the bytes that they produce. A reader is the
+//! other way round.
 
 use super::error::ErrorView;
 use crate::event::{ModelEvent, Start};
@@ -58,6 +59,30 @@ pub trait StreamRenderer: Send {
     /// finished is given a reason: that it called tools, or just stopped.
     fn finish(&mut self, out: &mut Vec<u8>);
 }
+
+/// Reads one answer that went well as model events.
+pub trait AnswerReader: Send {
+    /// Reads a frame of a stream, or a whole body. It never fails: what cannot
+    /// be read is an `error` event.
+    fn frame(&mut self, name: Option<&str>, data: &[u8]) -> Read;
+
+    /// The events that remain when the answer is over; the last is an `error`
+    /// if it was cut off.
+    fn finish(&mut self) -> Vec<ModelEvent>;
+}
+
+/// What a frame says.
+#[derive(Debug)]
+pub struct Read {
+    pub events: Vec<ModelEvent>,
+    /// Whether the frame says what the one before it did, but for the text of
+    /// its one event: so the two can be taken for one.
+    pub repeats: bool,
+}
+
+/// Makes a reader of one answer, and is told whether frames of a stream come or
+/// one whole body.
+pub type MakeReader = fn(streamed: bool) -> Box<dyn AnswerReader>;
 
 /// The head of an answer with nothing left open.
 #[derive(Debug, Clone)]

@@ -33,7 +33,7 @@ use serde_json::Value;
 use crate::event::{Failure, ModelEvent};
 use crate::json::Node;
 
-pub use answer::{Settings, StreamRenderer};
+pub use answer::{AnswerReader, MakeReader, Read, Settings, StreamRenderer};
 pub use error::{ErrorView, SECURITY_FILTER_ERROR};
 pub use request::{Hub, InvalidRequest, token_limit};
 pub use texts::{Text, Texts};
@@ -137,6 +137,12 @@ pub trait Dialect: Send + Sync {
     /// Names the first thing in the body that is malformed. What is well
     /// formed but has no place in the hub is listed in [`Hub::dropped`].
     fn to_hub(&self, body: &Value) -> Result<Hub, InvalidRequest>;
+
+    /// How the host reads an answer in it for filters of answers; none if it
+    /// leaves that to the adapter.
+    fn reader(&self) -> Option<MakeReader> {
+        None
+    }
 
     /// Writes one answer as a stream of server-sent events.
     fn stream_renderer(&self, settings: Settings) -> Box<dyn StreamRenderer>;

@@ -6,14 +6,14 @@ use std::future::Future;
 use bytes::Bytes;
 
 use super::{Pinned, direct};
-use crate::answer::{self, Flow, Guards, Origin, Ready, Source};
+use crate::answer::{self, DecodedBy, Flow, Guards, Origin, Ready, Source};
 use crate::dialect;
 use crate::event::ModelEvent;
 use crate::failure::{Failure, Kind};
 use crate::generation::{Member, Provider};
 use crate::message::{Exchange, Request};
 use crate::plugin::{
-    Action, CallError, Instance, OnFailure, Spent, Stage, UpstreamRequest, Verdict,
+    Action, CallError, Framing, Instance, OnFailure, Spent, Stage, UpstreamRequest, Verdict,
 };
 use crate::record::Recorder;
 use crate::timing::{Timing, UPSTREAM};
@@ -322,21 +322,26 @@ impl Chain<'_> {
         let spoken = self.exchange.facts.dialect;
         let same = spoken.is_none_or(|spoken| answered_in.is_some_and(|dialect| dialect == spoken));
         let guards = self.guards();
+        // What is passed through nobody decodes; what the host reads, it does.
+        let reader = spoken.and_then(|spoken| spoken.reader());
+        let reader = reader.filter(|_| same && framing == Framing::Sse);
+        let (by, spent) = match reader {
+            _ if same && guards.is_empty() => (None, Some(instance)),
+            Some(reader) => (Some(DecodedBy::Host(reader)), Some(instance)),
+            None => (Some(DecodedBy::Adapter(Box::new(instance))), None),
+        };
         // Whoever will not decode has done its part.
-        let mut decoding = Some(instance);
-        if same && guards.is_empty() {
-            self.spent.extend(decoding.take().and_then(Instance::spent));
-        }
+        self.spent.extend(spent.and_then(Instance::spent));
         let incoming = self.answer_of(sending).await?;
         let origin = self.origin(same);
-        let decoding = decoding.filter(|_| !same || incoming.status.is_success());
-        let (Some(spoken), Some(instance)) = (spoken, decoding) else {
+        let by = by.filter(|_| !same || incoming.status.is_success());
+        let (Some(spoken), Some(by)) = (spoken, by) else {
             let watched = spoken.map(|dialect| (dialect, self.exchange.facts.clone()));
             return answer::passed_through(incoming, watched, origin, &self.route).await;
         };
         let head = answer::Kept::of(&incoming);
         let (exchange, route) = (&mut self.exchange, &self.route);
-        let source = Source::upstream(incoming, instance, framing, exchange, route);
+        let source = Source::upstream(incoming, by, framing, exchange, route);
         let source = self.timing.measure(route.provider.name(), source).await?;
         let flow = Flow::new(source, guards, self.exchange, self.route);
         let flow = flow.timed(self.timing);

@@ -64,12 +64,12 @@ impl Decoder {
 
     /// The events of one frame: its name, if it has one, and its data.
     pub fn push(&mut self, name: Option<&str>, data: &[u8]) -> Vec<ModelEvent> {
+        if let Some(events) = self.repeated(data) {
+            return events;
+        }
         let mut events = Vec::new();
         if self.phase == Phase::Open {
             let data = data.trim_ascii();
-            if let Some(event) = self.repeated.read(data) {
-                return event.into_iter().collect();
-            }
             let taken = self.take(name, data, &mut events);
             self.fail_if(taken, &mut events);
             if self.streamed {
@@ -77,6 +77,16 @@ impl Decoder {
             }
         }
         events
+    }
+
+    /// The events of a frame that repeats the last one but for the text of its
+    /// one event, which is none if the text is empty; none if it does not.
+    pub fn repeated(&mut self, data: &[u8]) -> Option<Vec<ModelEvent>> {
+        if self.phase == Phase::Over {
+            return None;
+        }
+        let event = self.repeated.read(data.trim_ascii())?;
+        Some(event.into_iter().collect())
     }
 
     /// Makes the next chunk be read, whether it repeats the last one or not.

@@ -4,7 +4,8 @@
 //! results of tools go ([`tool_media`]).
 //!
 //! This is a library and no plugin. `provider-openai` and `provider-cerebras`
-//! use it; what one provider demands of a request is theirs. The types of
+//! use it; what one provider demands of a request is theirs. The host uses it
+//! too, to read answers for filters where nothing is to be translated. The types of
 //! model events are generated here once, and the adapters map theirs to them
 //! (`with` in their `generate!`).
 //!

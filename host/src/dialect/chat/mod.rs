@@ -1,11 +1,12 @@
 //! OpenAI's chat completions, "openai.chat": the hub dialect.
 //!
 //! `request` reads bodies, `stream` and `body` write answers of the types in
-//! `wire`, `watch` looks at answers that are passed through. Shapes are those
+//! `wire`, `read` reads answers, `watch` looks at those that are passed through. Shapes are those
 //! of OpenAI's published schema (platform.openai.com/docs/api-reference/chat).
 
 mod body;
 mod choice;
+mod read;
 mod request;
 mod stream;
 mod watch;
@@ -15,7 +16,9 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use super::request::choice_count;
-use super::{Dialect, ErrorView, Hub, InvalidRequest, Settings, StreamRenderer, Texts, Watch};
+use super::{
+    Dialect, ErrorView, Hub, InvalidRequest, MakeReader, Settings, StreamRenderer, Texts, Watch,
+};
 use crate::event::{Failure, ModelEvent};
 use crate::json::Node;
 
@@ -71,6 +74,10 @@ impl Dialect for Chat {
             body: body.clone(),
             dropped: Vec::new(),
         })
+    }
+
+    fn reader(&self) -> Option<MakeReader> {
+        Some(|streamed| Box::new(read::ChatReader::new(streamed)))
     }
 
     fn stream_renderer(&self, settings: Settings) -> Box<dyn StreamRenderer> {
