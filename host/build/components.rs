@@ -66,9 +66,11 @@ pub fn build(
     ]);
     cargo.arg("--target-dir").arg(&target_dir);
     // Searching a long prompt sixteen bytes at a time: every engine that runs
-    // components has had vector instructions for years.
-    let vectors = format!(r#"target.{target}.rustflags = ["-Ctarget-feature=+simd128"]"#);
-    cargo.args(["--config", &vectors]);
+    // components has had vector instructions for years. And a stack of a quarter
+    // of what it would be: after each exchange all pages of a memory are looked
+    // at. JSON of 127 levels, the deepest that is read, fits.
+    let flags = r#"["-Ctarget-feature=+simd128", "-Clink-arg=-zstack-size=262144"]"#;
+    cargo.args(["--config", &format!("target.{target}.rustflags = {flags}")]);
     for name in names {
         cargo.args(["--package", name]);
     }

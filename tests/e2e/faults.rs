@@ -177,6 +177,7 @@ async fn a_stream_that_is_cut_off_never_ends_well() {
         for (cut, answer) in [
             (false, whole.clone()),
             (true, whole.clone().cut_after(2)),
+            (true, whole.clone().cut_after(3)),
             (true, closed.clone()),
         ] {
             let (_upstream, palisade) = openai(answer, route).await;

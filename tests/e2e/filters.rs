@@ -282,6 +282,39 @@ async fn what_a_guard_leaves_alone_stays_as_it_came() {
     }
 }
 
+/// What comes after a choice has finished, or after the end, no filter is shown;
+/// so no client is either. A server that never says that it is done is.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_guard_has_seen_reaches_nobody() {
+    let late = FRAMES[1].replace("one", "late");
+    let [head, one, .., stop, done] = FRAMES;
+    let cases = [
+        (vec![head, one, stop, &late, done], true),
+        (vec![head, one, stop, done, &late], true),
+        (vec![head, one, stop], false),
+    ];
+    for (frames, is_done) in cases {
+        let upstream = Capture::start(Answer::stream(&frames, Duration::ZERO)).await;
+        let manifest = format!(
+            "[plugins.openai]\nsource = \"builtin:provider-openai\"\nupstream = \"{}/v1\"\n\
+             [plugins.guard]\nsource = \"{}\"\n\
+             [[routes]]\nname = \"all\"\nfilters = [\"guard\"]\nprovider = \"openai\"",
+            upstream.url,
+            guest("guard").display()
+        );
+        let palisade = Palisade::start(&manifest).await;
+        let got = post_json(&palisade.url, CHAT, &streamed(chat("m", "x"))).await;
+        assert!(got.whole && !got.text.contains("\"error\""), "{}", got.text);
+        assert_eq!(got.streamed_text(), "one", "{}", got.text);
+        assert_eq!(got.text.contains("[DONE]"), is_done, "{}", got.text);
+        assert!(
+            got.text.contains("\"finish_reason\":\"stop\""),
+            "{}",
+            got.text
+        );
+    }
+}
+
 const WHOLE: &str = r#"{"id":"c", "object":"chat.completion","created":1,"model":"m","own":1.0e0,"choices":[{"index":0,"message":{"role":"assistant","content":"one"},"finish_reason":"stop"}]}"#;
 
 #[tokio::test(flavor = "multi_thread")]

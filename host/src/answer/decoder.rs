@@ -18,6 +18,16 @@ use crate::timing::Timing;
 /// (`decoder.push`).
 const MAX_FRAMES: usize = 64;
 
+/// What follows bytes of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Follows {
+    More,
+    /// Nothing: the upstream ended its answer.
+    Ended,
+    /// Nothing: it broke off, or fell silent.
+    Broke,
+}
+
 /// Frames, and the events that were made of each.
 pub type Decoded = Vec<(Framed, Vec<ModelEvent>)>;
 
@@ -78,15 +88,15 @@ impl Decoder {
         }
     }
 
-    /// Decodes bytes of a stream as they come, or a whole body; `over` says
-    /// whether any follow.
+    /// Decodes bytes of a stream as they come, or a whole body.
     pub async fn decode(
         &mut self,
         exchange: &mut Exchange,
         timing: &Timing,
         bytes: Bytes,
-        over: bool,
+        follows: Follows,
     ) -> Result<Decoded, Failure> {
+        let over = follows != Follows::More;
         let too_large = |e: TooLarge| Failure::new(Kind::Upstream, e.to_string());
         match self {
             Self::Adapter(adapter) => {
@@ -99,7 +109,7 @@ impl Decoder {
                 let decoded = timing.measure(&name, decoding).await;
                 decoded.map_err(|e| Failure::plugin(&name, "provider", &e))
             }
-            Self::Host(host) => host.decode(bytes, over).map_err(too_large),
+            Self::Host(host) => host.decode(bytes, follows).map_err(too_large),
         }
     }
 }
@@ -154,7 +164,8 @@ impl Adapter {
 }
 
 impl Host {
-    fn decode(&mut self, bytes: Bytes, over: bool) -> Result<Decoded, TooLarge> {
+    fn decode(&mut self, bytes: Bytes, follows: Follows) -> Result<Decoded, TooLarge> {
+        let over = follows != Follows::More;
         let reader = self.reader.as_mut();
         let mut decoded = match &mut self.events {
             None => {
@@ -171,7 +182,8 @@ impl Host {
             }
         };
         if over {
-            decoded.push((raw(Vec::new()), reader.finish()));
+            let rest = reader.finish(follows == Follows::Ended);
+            decoded.push((raw(Vec::new()), rest));
         }
         Ok(decoded)
     }
@@ -179,7 +191,7 @@ impl Host {
 
 /// Frames that have come together. Those that repeat one another but for their
 /// text, as nearly all of a stream do, are put together to one: what follows
-/// costs by the frame.
+/// costs by the frame. A filter that changes the text of one changes all.
 #[derive(Default)]
 struct Run {
     decoded: Decoded,

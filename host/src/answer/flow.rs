@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::decoder::{Decoded, Decoder};
+use super::decoder::{Decoded, Decoder, Follows};
 use super::guards::{Guards, Passed};
 use super::ledger::Ledger;
 use super::{Settled, of_event};
@@ -50,6 +50,9 @@ pub struct Batch {
     /// Each frame, and the events that were made of it; empty unless
     /// frames are kept.
     pub framed: Decoded,
+    /// The first of the frames that says what has no place in the sequence, and
+    /// so is in no event: no filter has seen it.
+    pub unseen: Option<usize>,
     /// What the filters let through.
     pub events: Vec<ModelEvent>,
     /// The answer ends here, with this failure if there is one.
@@ -196,8 +199,11 @@ impl Flow {
                 decoding.read(exchange, timing, limit, idle).await?
             }
         };
-        for (_, events) in &mut framed {
+        let mut unseen = None;
+        for (index, (_, events)) in framed.iter_mut().enumerate() {
+            let told = said(events);
             *events = self.ledger.admit(std::mem::take(events));
+            unseen = unseen.or((said(events) < told).then_some(index));
         }
         let mut events: Vec<_> = if self.keeps_frames {
             framed
@@ -229,6 +235,7 @@ impl Flow {
         };
         Ok(Batch {
             framed,
+            unseen,
             events: passed.events,
             end,
         })
@@ -246,6 +253,12 @@ impl Flow {
             error: None,
         }
     }
+}
+
+/// How many events say something of an answer, and not only that it begins.
+fn said(events: &[ModelEvent]) -> usize {
+    let begins = |event: &&ModelEvent| matches!(event, ModelEvent::Start(_));
+    events.len() - events.iter().filter(begins).count()
 }
 
 /// Cuts the events at an error, which ends the answer.
@@ -268,18 +281,18 @@ impl Decoding {
         limit: usize,
         idle: std::time::Duration,
     ) -> Result<(Decoded, bool), Failure> {
-        let (bytes, over) = if self.decoder.is_streamed() {
+        let (bytes, follows) = if self.decoder.is_streamed() {
             match self.incoming.pieces(idle).await {
                 // All has been said: how the upstream hangs up does not matter.
-                Err(_) if self.complete => (Bytes::new(), true),
+                Err(_) if self.complete => (Bytes::new(), Follows::Broke),
                 Err(failure) => return Err(failure),
-                Ok(Some(piece)) => (piece, false),
-                Ok(None) => (Bytes::new(), true),
+                Ok(Some(piece)) => (piece, Follows::More),
+                Ok(None) => (Bytes::new(), Follows::Ended),
             }
         } else {
-            (self.incoming.whole(limit, idle).await?, true)
+            (self.incoming.whole(limit, idle).await?, Follows::Ended)
         };
-        let decoding = self.decoder.decode(exchange, timing, bytes, over);
-        Ok((decoding.await?, over))
+        let decoding = self.decoder.decode(exchange, timing, bytes, follows);
+        Ok((decoding.await?, follows != Follows::More))
     }
 }

@@ -13,13 +13,15 @@ use crate::dialect::StreamRenderer;
 use crate::event::ModelEvent;
 use crate::frame::Framed;
 
-/// The most frames that wait for a filter that holds back their events. A
-/// filter that holds back more has long since changed what it passes on.
-const MAX_WAITING: usize = 4096;
+/// The most bytes of frames that wait for a filter that holds back their events.
+/// A filter that holds back more has long since changed what it passes on.
+const MAX_WAITING: usize = 2 << 20;
 
 #[derive(Debug, Default)]
 pub struct Verbatim {
     waiting: VecDeque<Waiting>,
+    /// How many bytes those are.
+    held: usize,
     /// Events of the first waiting frame that have been passed on unchanged.
     agreed: usize,
     differs: bool,
@@ -33,8 +35,11 @@ struct Waiting {
 
 impl Waiting {
     /// Sends the frame as it came. The renderer learns what the client now
-    /// knows.
+    /// knows. What follows a terminator no filter has seen.
     fn send(&self, renderer: &mut dyn StreamRenderer, out: &mut Vec<u8>) {
+        if renderer.is_over() {
+            return;
+        }
         out.extend_from_slice(&self.framed.raw);
         renderer.sent(&self.framed.frame.data, &self.events);
     }
@@ -50,11 +55,11 @@ impl Verbatim {
         out: &mut Vec<u8>,
     ) {
         if !self.differs {
-            self.waiting.extend(
-                framed
-                    .into_iter()
-                    .map(|(framed, events)| Waiting { framed, events }),
-            );
+            let waiting = framed
+                .into_iter()
+                .map(|(framed, events)| Waiting { framed, events });
+            self.waiting
+                .extend(waiting.inspect(|frame| self.held += frame.framed.raw.len()));
         }
         for (i, event) in events.iter().enumerate() {
             if self.differs || !self.agrees(event, renderer, out) {
@@ -64,7 +69,7 @@ impl Verbatim {
             }
         }
         self.release_silent(renderer, out);
-        if self.waiting.len() > MAX_WAITING {
+        if self.held > MAX_WAITING {
             self.part_ways(renderer, out);
         }
     }
@@ -96,13 +101,18 @@ impl Verbatim {
             return false;
         }
         self.agreed += 1;
-        if self.agreed == frame.events.len()
-            && let Some(frame) = self.waiting.pop_front()
-        {
+        if self.agreed == frame.events.len() {
             self.agreed = 0;
-            frame.send(renderer, out);
+            self.send_first(renderer, out);
         }
         true
+    }
+
+    fn send_first(&mut self, renderer: &mut dyn StreamRenderer, out: &mut Vec<u8>) {
+        if let Some(frame) = self.waiting.pop_front() {
+            self.held -= frame.framed.raw.len();
+            frame.send(renderer, out);
+        }
     }
 
     /// Frames without events (a ping, a terminator) go out in their turn.
@@ -112,15 +122,13 @@ impl Verbatim {
             .front()
             .is_some_and(|frame| frame.events.is_empty())
         {
-            if let Some(frame) = self.waiting.pop_front() {
-                frame.send(renderer, out);
-            }
+            self.send_first(renderer, out);
         }
     }
 
     /// From here on the renderer writes, beginning with what was agreed of a
     /// frame that was not completed.
-    fn part_ways(&mut self, renderer: &mut dyn StreamRenderer, out: &mut Vec<u8>) {
+    pub fn part_ways(&mut self, renderer: &mut dyn StreamRenderer, out: &mut Vec<u8>) {
         if std::mem::replace(&mut self.differs, true) {
             return;
         }
@@ -129,6 +137,7 @@ impl Verbatim {
             renderer.events(&frame.events[..agreed], out);
         }
         self.waiting.clear();
+        self.held = 0;
     }
 }
 
@@ -150,6 +159,9 @@ mod tests {
                     out.extend_from_slice(format!("[{}]", f.text).as_bytes());
                 }
             }
+        }
+        fn is_over(&self) -> bool {
+            false
         }
         fn open(&mut self, _: &mut Vec<u8>) {}
         fn error(&mut self, _: &ErrorView<'_>, _: &mut Vec<u8>) {}

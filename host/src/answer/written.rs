@@ -66,8 +66,10 @@ async fn whole(
     }
     let limit = flow.route.server().max_response_body;
     let (mut framed, mut events, mut size) = (Vec::new(), Vec::new(), 0_usize);
+    let mut all_seen = true;
     loop {
         let batch = flow.next().await;
+        all_seen &= batch.unseen.is_none();
         size += batch
             .framed
             .iter()
@@ -88,7 +90,8 @@ async fn whole(
         }
     }
     let settled = flow.settled();
-    let unchanged = verbatim && framed.iter().flat_map(|(_, events)| events).eq(&events);
+    let unchanged =
+        verbatim && all_seen && framed.iter().flat_map(|(_, events)| events).eq(&events);
     let body = match framed.into_iter().next() {
         Some((framed, _)) if unchanged => framed.raw,
         _ => client
@@ -165,10 +168,16 @@ impl Streamed {
         }
     }
 
-    fn write(&mut self, batch: Batch, out: &mut Vec<u8>) -> Option<Result<(), Failure>> {
+    fn write(&mut self, mut batch: Batch, out: &mut Vec<u8>) -> Option<Result<(), Failure>> {
         let renderer = self.renderer.as_mut();
         match &mut self.verbatim {
-            Some(verbatim) => verbatim.write(batch.framed, &batch.events, renderer, out),
+            Some(verbatim) => {
+                batch.framed.truncate(batch.unseen.unwrap_or(usize::MAX));
+                verbatim.write(batch.framed, &batch.events, renderer, out);
+                if batch.unseen.is_some() {
+                    verbatim.part_ways(renderer, out);
+                }
+            }
             None => renderer.events(&batch.events, out),
         }
         if let Some(Ok(())) = batch.end {

@@ -46,6 +46,10 @@ pub trait StreamRenderer: Send {
         self.events(events, &mut Vec::new());
     }
 
+    /// Whether nothing is written any more: an error has been, or a terminator
+    /// has been written or sent.
+    fn is_over(&self) -> bool;
+
     /// Writes the head of the answer now, if that has not been done. For a
     /// caller that wants the client to see a first byte before the model has
     /// said anything.
@@ -66,9 +70,9 @@ pub trait AnswerReader: Send {
     /// be read is an `error` event.
     fn frame(&mut self, name: Option<&str>, data: &[u8]) -> Read;
 
-    /// The events that remain when the answer is over; the last is an `error`
-    /// if it was cut off.
-    fn finish(&mut self) -> Vec<ModelEvent>;
+    /// The events that remain when nothing follows, which the upstream may have
+    /// said (`ended`) or not: the last is an `error` if the answer was cut off.
+    fn finish(&mut self, ended: bool) -> Vec<ModelEvent>;
 }
 
 /// What a frame says.
@@ -76,7 +80,7 @@ pub trait AnswerReader: Send {
 pub struct Read {
     pub events: Vec<ModelEvent>,
     /// Whether the frame says what the one before it did, but for the text of
-    /// its one event: so the two can be taken for one.
+    /// its one event: so the two can be taken for one if both are at hand.
     pub repeats: bool,
 }
 

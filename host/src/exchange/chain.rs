@@ -324,7 +324,8 @@ impl Chain<'_> {
         let guards = self.guards();
         // What is passed through nobody decodes; what the host reads, it does.
         let reader = spoken.and_then(|spoken| spoken.reader());
-        let reader = reader.filter(|_| same && framing == Framing::Sse);
+        let streamed = framing == Framing::Sse && self.exchange.facts.streaming;
+        let reader = reader.filter(|_| same && streamed);
         let (by, spent) = match reader {
             _ if same && guards.is_empty() => (None, Some(instance)),
             Some(reader) => (Some(DecodedBy::Host(reader)), Some(instance)),

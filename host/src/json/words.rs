@@ -21,16 +21,21 @@ pub fn find<'j>(strings: impl Iterator<Item = Node<'j>> + Clone, words: &[String
     // Words that are said as they are written are looked for where they are
     // written first. What follows a line break has an `n` before it there, so
     // what is found in this way is only said perhaps.
+    let mut found = vec![true; words.len()];
     if words.iter().all(|word| is_written_as_said(word)) {
-        let found = search(strings.clone().map(written), words);
-        if !found.contains(&true) {
-            return found;
-        }
+        found = search(strings.clone().map(written), words);
     }
-    search(
-        strings.map(|string| string.string().unwrap_or_default()),
-        words,
-    )
+    let perhaps = words.iter().zip(&found).filter(|(_, found)| **found);
+    let perhaps: Vec<_> = perhaps.map(|(word, _)| word).collect();
+    if perhaps.is_empty() {
+        return found;
+    }
+    let said = strings.map(|string| string.string().unwrap_or_default());
+    let mut said = search(said, &perhaps).into_iter();
+    for found in &mut found {
+        *found = *found && said.next().unwrap_or_default();
+    }
+    found
 }
 
 /// Whether JSON has no need of an escape for anything in a word, nor a use for
@@ -49,8 +54,9 @@ fn written(string: Node<'_>) -> Cow<'_, str> {
     }
 }
 
-fn search<'j>(pieces: impl Iterator<Item = Cow<'j, str>>, words: &[String]) -> Vec<bool> {
-    let words: Vec<_> = words.iter().map(|word| word.to_ascii_lowercase()).collect();
+fn search<'j>(pieces: impl Iterator<Item = Cow<'j, str>>, words: &[impl AsRef<str>]) -> Vec<bool> {
+    let words = words.iter().map(|word| word.as_ref().to_ascii_lowercase());
+    let words: Vec<_> = words.collect();
     let finders: Vec<_> = words.iter().map(Finder::new).collect();
     let longest = words.iter().map(String::len).max().unwrap_or_default();
     let mut found = vec![false; words.len()];

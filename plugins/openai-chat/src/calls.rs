@@ -85,15 +85,30 @@ impl Delta {
     }
 }
 
+/// The most calls of a choice.
+const MAX_CALLS: usize = 1024;
+
+/// The longest arguments that are looked at for their end, in bytes.
+const MAX_LOOKED_AT: usize = 256 << 10;
+
 impl Call {
+    /// Not looked at beyond `MAX_LOOKED_AT`: it is asked for each delta of a
+    /// server that repeats the name in all of them.
     fn is_whole(&self) -> bool {
-        serde_json::from_str::<serde::de::IgnoredAny>(&self.arguments).is_ok()
+        let arguments = self.arguments.trim_end();
+        let may_end = arguments.len() <= MAX_LOOKED_AT && !arguments.is_empty();
+        may_end && serde_json::from_str::<serde::de::IgnoredAny>(&self.arguments).is_ok()
     }
 }
 
 impl Calls {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Whether there are more than any answer has.
+    pub fn are_too_many(&self) -> bool {
+        self.0.len() > MAX_CALLS
     }
 
     /// Takes in a delta of a stream, and returns whether a call began with it.

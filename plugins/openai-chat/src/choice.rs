@@ -73,6 +73,9 @@ impl Choice {
         if let Some(error) = error {
             return Err(failure::in_band(&error));
         }
+        if self.calls.are_too_many() {
+            return Err(failure::malformed("too many tool calls"));
+        }
         // vLLM and SGLang name the stop sequence that was met, or its number.
         let stop = ["stop_reason", "matched_stop"]
             .into_iter()
@@ -165,6 +168,9 @@ impl Choice {
         }
         if let Some(Value::Array(entries)) = message.remove("tool_calls") {
             for entry in entries {
+                if self.calls.are_too_many() {
+                    break;
+                }
                 self.tool_call(&entry, whole, answer, events);
             }
         }

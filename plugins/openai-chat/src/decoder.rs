@@ -11,6 +11,9 @@ use crate::others::Told;
 use crate::repeated::Repeated;
 use crate::usage::usage;
 
+/// The most choices of an answer; OpenAI allows 128.
+const MAX_CHOICES: usize = 1024;
+
 /// Decodes one answer: a stream of chunks, a whole body, or an error.
 #[derive(Clone, Debug)]
 pub struct Decoder {
@@ -57,9 +60,8 @@ impl Decoder {
     /// For a server that never sends `[DONE]`: a stream is whole when each of
     /// its choices has a finish reason. One that is cut off between that and
     /// the usage then goes unnoticed.
-    pub fn ends_at_finish_reason(mut self, yes: bool) -> Self {
+    pub fn ends_at_finish_reason(&mut self, yes: bool) {
         self.ends_at_finish_reason = yes;
-        self
     }
 
     /// The events of one frame: its name, if it has one, and its data.
@@ -87,6 +89,15 @@ impl Decoder {
         }
         let event = self.repeated.read(data.trim_ascii())?;
         Some(event.into_iter().collect())
+    }
+
+    /// Ends an answer that says what no server means to.
+    pub fn fail(&mut self, what: &str) -> Vec<ModelEvent> {
+        let mut events = Vec::new();
+        if self.phase == Phase::Open {
+            self.fail_if(Err(failure::malformed(what)), &mut events);
+        }
+        events
     }
 
     /// Makes the next chunk be read, whether it repeats the last one or not.
@@ -171,6 +182,9 @@ impl Decoder {
                 let index = index
                     .and_then(|index| u32::try_from(index).ok())
                     .unwrap_or(0);
+                if self.choices.len() >= MAX_CHOICES && !self.choices.contains_key(&index) {
+                    return Err(failure::malformed("too many choices"));
+                }
                 let known = self
                     .choices
                     .entry(index)

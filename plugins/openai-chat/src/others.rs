@@ -5,6 +5,9 @@ use serde_json::{Map, Value};
 
 use crate::model::{ModelEvent, Other};
 
+/// How many members are remembered; what comes beyond is told each time.
+const MAX_TOLD: usize = 256;
+
 /// Which values members had when they were last told. Servers repeat
 /// `system_fingerprint`, `provider` and the like in every chunk of a stream.
 #[derive(Clone, Debug, Default)]
@@ -23,9 +26,11 @@ impl Told {
             .filter(|(_, value)| says_something(value))
         {
             let json = value.to_string();
+            let is_full = self.0.len() >= MAX_TOLD;
             match self.0.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, last)) if *last == json => continue,
                 Some((_, last)) => last.clone_from(&json),
+                None if is_full => {}
                 None => self.0.push((name.clone(), json.clone())),
             }
             events.push(other(at, name, json));

@@ -177,10 +177,9 @@ struct Decoder(RefCell<openai_chat::Decoder>);
 
 impl GuestDecoder for Decoder {
     fn new(response: &Response) -> Self {
-        let decoder = openai_chat::Decoder::new(response.status(), response.streamed());
-        Decoder(RefCell::new(
-            decoder.ends_at_finish_reason(config().ends_at_finish_reason),
-        ))
+        let mut decoder = openai_chat::Decoder::new(response.status(), response.streamed());
+        decoder.ends_at_finish_reason(config().ends_at_finish_reason);
+        Decoder(RefCell::new(decoder))
     }
 
     fn push(&self, frames: Vec<Frame>) -> Result<Vec<Vec<ModelEvent>>, Problem> {

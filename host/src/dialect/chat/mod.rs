@@ -1,8 +1,9 @@
 //! OpenAI's chat completions, "openai.chat": the hub dialect.
 //!
 //! `request` reads bodies, `stream` and `body` write answers of the types in
-//! `wire`, `read` reads answers, `watch` looks at those that are passed through. Shapes are those
-//! of OpenAI's published schema (platform.openai.com/docs/api-reference/chat).
+//! `wire`, `read` reads answers, and `watch` looks at those that are passed
+//! through. Shapes are those of OpenAI's published schema
+//! (platform.openai.com/docs/api-reference/chat).
 
 mod body;
 mod choice;

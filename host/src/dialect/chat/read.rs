@@ -9,15 +9,16 @@ use crate::event::{
     Failure, Finish, FinishReason, Fragment, ModelEvent, Other, Start, ToolCall, Usage,
 };
 
-/// Reads one answer. A stream may end without `[DONE]` if its choices have
-/// finished, since there are servers that never send it, and the client is
-/// shown what came.
+/// The most values that a frame may hold, about: each takes 72 bytes when it is
+/// read.
+const MAX_VALUES: usize = 1 << 20;
+
+/// Reads one answer.
 pub struct ChatReader(openai_chat::Decoder);
 
 impl ChatReader {
     pub fn new(streamed: bool) -> Self {
-        let decoder = openai_chat::Decoder::new(StatusCode::OK.as_u16(), streamed);
-        Self(decoder.ends_at_finish_reason(true))
+        Self(openai_chat::Decoder::new(StatusCode::OK.as_u16(), streamed))
     }
 }
 
@@ -25,14 +26,25 @@ impl AnswerReader for ChatReader {
     fn frame(&mut self, name: Option<&str>, data: &[u8]) -> Read {
         let repeated = self.0.repeated(data);
         let repeats = repeated.is_some();
-        let events = repeated.unwrap_or_else(|| self.0.push(name, data));
+        // Between two values there is a comma, and long texts have some too.
+        let commas = || memchr::memchr_iter(b',', data).count();
+        let events = match repeated {
+            Some(events) => events,
+            None if data.len() > MAX_VALUES && commas() > MAX_VALUES => {
+                self.0.fail("a frame of too many values")
+            }
+            None => self.0.push(name, data),
+        };
         Read {
             events: events.into_iter().map(event).collect(),
             repeats,
         }
     }
 
-    fn finish(&mut self) -> Vec<ModelEvent> {
+    /// A stream that the upstream ended may lack `[DONE]` if its choices have
+    /// finished: there are servers that never send it.
+    fn finish(&mut self, ended: bool) -> Vec<ModelEvent> {
+        self.0.ends_at_finish_reason(ended);
         self.0.finish().into_iter().map(event).collect()
     }
 }

@@ -306,6 +306,10 @@ impl StreamRenderer for ChatStream {
         }
     }
 
+    fn is_over(&self) -> bool {
+        self.over
+    }
+
     fn open(&mut self, out: &mut Vec<u8>) {
         if !self.over {
             self.open_choice(0, true, out);

@@ -214,6 +214,10 @@ impl StreamRenderer for MessagesStream {
         }
     }
 
+    fn is_over(&self) -> bool {
+        self.over
+    }
+
     fn open(&mut self, out: &mut Vec<u8>) {
         if self.over || std::mem::replace(&mut self.opened, true) {
             return;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::Decoder;
+use super::{Decoder, ModelEvent};
 use crate::heard::{streamed, told, whole};
 
 const TRUNCATED: &str =
@@ -118,7 +118,8 @@ fn a_server_without_terminator_ends_at_the_finish_reason() {
             false,
         ),
     ] {
-        let mut decoder = Decoder::new(200, true).ends_at_finish_reason(true);
+        let mut decoder = Decoder::new(200, true);
+        decoder.ends_at_finish_reason(true);
         decoder.push(None, chunk.as_bytes());
         assert_eq!(told(&decoder.finish()).is_empty(), whole, "{chunk}");
     }
@@ -239,4 +240,43 @@ fn whole_answers_that_are_none() {
     // No frame at all.
     assert_eq!(told(&Decoder::new(200, false).finish()), [TRUNCATED]);
     assert_eq!(told(&Decoder::new(429, true).finish()).len(), 1);
+}
+
+/// What no server means to send costs as little as an error does.
+#[test]
+fn an_answer_is_bounded() {
+    let numbers = |count: usize| (0..count).map(|n| n.to_string()).collect::<Vec<_>>();
+    let joined = |entry: &dyn Fn(&String) -> String, count: usize| {
+        let entries: Vec<_> = numbers(count).iter().map(entry).collect();
+        entries.join(",")
+    };
+    let choices = joined(
+        &|n| format!(r#"{{"index":{n},"delta":{{"content":"x"}}}}"#),
+        2000,
+    );
+    let calls = joined(
+        &|n| format!(r#"{{"index":{n},"function":{{"name":"f"}}}}"#),
+        2000,
+    );
+    let members = joined(&|n| format!(r#""a{n}":1"#), 2000);
+    let cases = [
+        (
+            format!(r#"{{"choices":[{choices}]}}"#),
+            Some("too many choices"),
+        ),
+        (
+            format!(r#"{{"choices":[{{"index":0,"delta":{{"tool_calls":[{calls}]}}}}]}}"#),
+            Some("too many tool calls"),
+        ),
+        (format!(r#"{{"choices":[],"id":"x",{members}}}"#), None),
+    ];
+    for (chunk, wrong) in cases {
+        let events = Decoder::new(200, true).push(None, chunk.as_bytes());
+        let told = events.iter().find_map(|event| match event {
+            ModelEvent::Error(error) => Some(error.message.clone()),
+            _ => None,
+        });
+        let expected = wrong.map(|wrong| format!("the upstream sent {wrong}"));
+        assert_eq!(told, expected, "{chunk:.80}");
+    }
 }
