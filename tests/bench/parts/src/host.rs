@@ -20,7 +20,7 @@ pub fn read(times: usize) -> anyhow::Result<()> {
         body.unambiguous()?;
         black_box(body.string("/model"));
         let root = body.root().context("the sample is no JSON")?;
-        black_box(dialect.content(root));
+        black_box(dialect.contents(root).joined());
     }
     Ok(())
 }
