@@ -1,5 +1,6 @@
 //! Words are found where a search of what the strings say finds them.
 
+use super::scan::Random;
 use super::*;
 
 /// Which words stand in these strings, of which each is a body of its own.
