@@ -116,10 +116,12 @@ pub fn measure(wanted: &arguments::Bench) -> anyhow::Result<Report> {
 }
 
 fn plan(wanted: &arguments::Bench) -> (Vec<Case>, usize, f64) {
-    if wanted.quick {
-        return (workload::quick(), 1, 1.0);
-    }
-    let cases = if wanted.sizes.is_empty() && wanted.clients.is_empty() {
+    let (rounds, seconds) = if wanted.quick { (1, 1.0) } else { (3, 2.0) };
+    let rounds = wanted.rounds.map_or(rounds, usize::from);
+    let seconds = wanted.seconds.unwrap_or(seconds);
+    let cases = if wanted.quick {
+        workload::quick()
+    } else if wanted.sizes.is_empty() && wanted.clients.is_empty() {
         workload::usual()
     } else {
         let or = |given: &[usize], usual: &[usize]| {
@@ -132,7 +134,7 @@ fn plan(wanted: &arguments::Bench) -> (Vec<Case>, usize, f64) {
         let sizes = or(&wanted.sizes, &[512, 10 << 10, 100 << 10]);
         workload::full(&sizes, &or(&wanted.clients, &[1, 16, 64]))
     };
-    (cases, wanted.rounds.max(1), wanted.seconds)
+    (cases, rounds, seconds)
 }
 
 /// Starts what is wanted and there; one that does not serve is told of and

@@ -77,8 +77,8 @@ pub fn built(places: &Places) -> anyhow::Result<PathBuf> {
 fn loads(counting: PathBuf) -> Bench {
     Bench {
         subjects: LOADS.map(str::to_owned).to_vec(),
-        rounds: 1,
-        seconds: 1.0,
+        rounds: None,
+        seconds: None,
         quick: true,
         sizes: Vec::new(),
         clients: Vec::new(),

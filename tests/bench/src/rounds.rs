@@ -13,8 +13,9 @@ use crate::workload::Case;
 /// How long a load runs before it is measured.
 const WARM_UP: Duration = Duration::from_millis(400);
 
-/// What was found: of each subject, by name, and each case, a sample a round.
-pub type Samples = BTreeMap<(String, Case), Vec<Sample>>;
+/// What was found: of each subject, by name, and each case, a sample a round,
+/// and none of a round in which it failed.
+pub type Samples = BTreeMap<(String, Case), Vec<Option<Sample>>>;
 
 /// Measures all subjects. A subject that fails a case is left out of its table
 /// and told of.
@@ -30,10 +31,8 @@ pub async fn run(
             eprintln!("round {round} of {rounds}: {case}");
             for running in subjects {
                 let sample = one(running, *case, time).await?;
-                if let Some(sample) = sample {
-                    let key = (running.subject.name.clone(), *case);
-                    samples.entry(key).or_default().push(sample);
-                }
+                let key = (running.subject.name.clone(), *case);
+                samples.entry(key).or_default().push(sample);
             }
         }
     }

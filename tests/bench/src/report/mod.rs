@@ -46,6 +46,8 @@ pub struct Row {
     pub idle: Option<f64>,
     /// The medians over the rounds, in the order of the cases.
     pub medians: Vec<Option<Sample>>,
+    /// Of each case what each round found.
+    pub rounds: Vec<Vec<Option<Sample>>>,
 }
 
 /// How throughput follows the number of cores, of one subject.
@@ -73,9 +75,11 @@ impl Row {
     /// The row of a subject in the samples of a run.
     pub fn of(running: &Running, cases: &[Case], samples: &Samples) -> Self {
         let subject = &running.subject;
-        let medians = cases.iter().map(|case| {
-            let samples = samples.get(&(subject.name.clone(), *case))?;
-            Sample::median(samples)
+        let of = |case: &Case| samples.get(&(subject.name.clone(), *case)).cloned();
+        let rounds: Vec<_> = cases.iter().map(|c| of(c).unwrap_or_default()).collect();
+        let medians = rounds.iter().map(|samples| {
+            let served: Vec<_> = samples.iter().copied().flatten().collect();
+            Sample::median(&served)
         });
         Self {
             name: subject.name.clone(),
@@ -84,6 +88,7 @@ impl Row {
             start_up: running.start_up.map(|time| time.as_secs_f64() * 1e3),
             idle: running.idle.map(|bytes| bytes as f64 / f64::from(1 << 20)),
             medians: medians.collect(),
+            rounds,
         }
     }
 }
@@ -107,14 +112,43 @@ impl Sample {
 }
 
 fn middle(figures: impl Iterator<Item = f64>) -> Option<f64> {
-    let mut figures: Vec<_> = figures.collect();
-    figures.sort_by(f64::total_cmp);
-    let half = figures.len() / 2;
-    let upper = figures.get(half)?;
-    if figures.len() % 2 == 1 {
-        return Some(*upper);
+    Spread::of(figures).map(|spread| spread.middle)
+}
+
+/// Where figures lie: the median, and the least and the greatest.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Spread {
+    middle: f64,
+    least: f64,
+    most: f64,
+}
+
+impl Spread {
+    /// None of no figures.
+    fn of(figures: impl Iterator<Item = f64>) -> Option<Self> {
+        let mut figures: Vec<_> = figures.collect();
+        figures.sort_by(f64::total_cmp);
+        let (least, most) = (*figures.first()?, *figures.last()?);
+        let half = figures.len() / 2;
+        let middle = match figures.len() % 2 {
+            1 => figures[half],
+            _ => (figures[half - 1] + figures[half]) / 2.0,
+        };
+        Some(Self {
+            middle,
+            least,
+            most,
+        })
     }
-    Some((figures.get(half - 1)? + upper) / 2.0)
+
+    /// Of a figure that was found once.
+    fn single(figure: f64) -> Self {
+        Self {
+            middle: figure,
+            least: figure,
+            most: figure,
+        }
+    }
 }
 
 impl Report {
@@ -126,6 +160,23 @@ impl Report {
     fn sample(&self, name: &str, case: Case) -> Option<&Sample> {
         let at = self.cases.iter().position(|known| *known == case)?;
         self.row(name)?.medians.get(at)?.as_ref()
+    }
+
+    /// A figure of one subject divided by that of another, in each round by
+    /// itself: what hit a round hit both.
+    fn ratios(
+        &self,
+        (subject, anchor): (&str, &str),
+        case: Case,
+        figure: fn(&Sample) -> Option<f64>,
+    ) -> Option<Spread> {
+        let at = self.cases.iter().position(|known| *known == case)?;
+        let rounds = |name| self.row(name)?.rounds.get(at);
+        let pairs = rounds(subject)?.iter().zip(rounds(anchor)?);
+        let ratio = |(subject, anchor): (&Option<Sample>, &Option<Sample>)| {
+            Some(figure(subject.as_ref()?)? / figure(anchor.as_ref()?)?)
+        };
+        Spread::of(pairs.filter_map(ratio))
     }
 
     /// The tables and what has been reached, in Markdown.

@@ -1,9 +1,10 @@
 //! The targets that Palisade has set itself against the others of the same
-//! run, and what of each was reached.
+//! run, and what of each was reached. A ratio is taken in each round by itself;
+//! what is said of it is their median, and their least and greatest.
 
 use std::fmt::Write as _;
 
-use super::{Report, Sample};
+use super::{Report, Sample, Spread};
 use crate::workload::Case;
 
 const SMALL: Case = Case {
@@ -129,15 +130,8 @@ const RATIOS: [Ratio; 11] = [
 pub(super) fn all(report: &Report) -> String {
     let mut text = String::from("| target | | bound | found | |\n|---|---|---:|---:|---|\n");
     for ratio in &RATIOS {
-        let subject = report
-            .sample(ratio.subject, ratio.case)
-            .and_then(ratio.figure);
-        let anchor = report
-            .sample(ratio.anchor, ratio.case)
-            .and_then(ratio.figure);
-        let found = subject
-            .zip(anchor)
-            .map(|(subject, anchor)| subject / anchor);
+        let who = (ratio.subject, ratio.anchor);
+        let found = report.ratios(who, ratio.case, ratio.figure);
         let says = format!("{}, {} ÷ {}", ratio.says, ratio.subject, ratio.anchor);
         line(
             &mut text,
@@ -147,12 +141,12 @@ pub(super) fn all(report: &Report) -> String {
         );
     }
     if let Some(scaling) = &report.scaling {
-        let found = Some(scaling.two.throughput / scaling.one.throughput);
+        let found = scaling.two.throughput / scaling.one.throughput;
         line(
             &mut text,
             ("5", "throughput, two cores ÷ one"),
             ("×", 1.6, true),
-            found,
+            Some(Spread::single(found)),
         );
         let found = scaling
             .one
@@ -163,7 +157,7 @@ pub(super) fn all(report: &Report) -> String {
             &mut text,
             ("5", "the same, by processor time for a request"),
             ("×", 1.6, true),
-            found,
+            found.map(Spread::single),
         );
     }
     let direct = report.sample("direct", SINGLE).map(|s| s.p50);
@@ -173,7 +167,7 @@ pub(super) fn all(report: &Report) -> String {
         &mut text,
         ("6", "p50 added at one client"),
         (" µs", 150.0, false),
-        added,
+        added.map(Spread::single),
     );
     let row = report.row("palisade-4");
     let start = row.and_then(|row| row.start_up);
@@ -181,14 +175,14 @@ pub(super) fn all(report: &Report) -> String {
         &mut text,
         ("7", "ready to serve, warm"),
         (" ms", 60.0, false),
-        start,
+        start.map(Spread::single),
     );
     let idle = row.and_then(|row| row.idle);
     line(
         &mut text,
         ("7", "memory before the first load"),
         (" MiB", 40.0, false),
-        idle,
+        idle.map(Spread::single),
     );
     text
 }
@@ -197,11 +191,12 @@ fn line(
     text: &mut String,
     (number, says): (&str, &str),
     (unit, bound, least): (&str, f64, bool),
-    found: Option<f64>,
+    found: Option<Spread>,
 ) {
-    let Some(found) = found else {
+    let Some(spread) = found else {
         return;
     };
+    let found = spread.middle;
     let kept = if least {
         found >= bound
     } else {
@@ -215,8 +210,15 @@ fn line(
     };
     let sign = if least { "≥" } else { "≤" };
     let digits = if unit == "×" { 2 } else { 0 };
+    let Spread {
+        least: low, most, ..
+    } = spread;
+    let rounds = match low < most {
+        true => format!(" ({low:.digits$} to {most:.digits$})"),
+        false => String::new(),
+    };
     let _ = writeln!(
         text,
-        "| {number} | {says} | {sign} {bound}{unit} | {found:.digits$}{unit} | {verdict} |"
+        "| {number} | {says} | {sign} {bound}{unit} | {found:.digits$}{unit}{rounds} | {verdict} |"
     );
 }
