@@ -4,79 +4,57 @@
 //!
 //! Bit n of a mask is about byte n.
 
-use wide::u8x16;
+use std::sync::LazyLock;
+
+use fearless_simd::{Level, Simd, prelude::*, u8x64};
+
+/// The widest registers of this processor. What uses them is compiled for each
+/// width, and inlined wholly into where it is dispatched.
+pub static LEVEL: LazyLock<Level> = LazyLock::new(Level::new);
 
 /// How many bytes are looked at together.
 pub const WIDTH: usize = 64;
 
-/// What is special in a block of a string.
-#[derive(Debug, Clone, Copy)]
-pub struct Marks {
-    pub quotes: u64,
-    pub backslashes: u64,
-    /// Controls, and what is beyond printable ASCII.
-    pub unusual: u64,
-}
+/// A block of a string, in registers as wide as the processor's.
+#[derive(Clone, Copy)]
+pub struct Block<S: Simd>(u8x64<S>);
 
-impl Marks {
-    #[inline]
-    pub fn of(block: &[u8; WIDTH]) -> Self {
-        let none = Self {
-            quotes: 0,
-            backslashes: 0,
-            unusual: 0,
-        };
-        parts(block).fold(none, |marks, part| Self {
-            quotes: marks.quotes << 16 | bits(is(part, b'"')),
-            backslashes: marks.backslashes << 16 | bits(is(part, b'\\')),
-            unusual: marks.unusual << 16 | bits(is_control(part) | is_beyond(part)),
-        })
+impl<S: Simd> Block<S> {
+    #[inline(always)]
+    pub fn of(simd: S, bytes: &[u8; WIDTH]) -> Self {
+        Self(u8x64::from_slice(simd, bytes))
     }
-}
 
-/// Controls, which no string may have (RFC 8259, section 7).
-pub fn controls(block: &[u8; WIDTH]) -> u64 {
-    parts(block).fold(0, |marks, part| marks << 16 | bits(is_control(part)))
-}
+    #[inline(always)]
+    pub fn quotes(self) -> u64 {
+        self.0.simd_eq(b'"').to_bitmask()
+    }
 
-/// The letters of the escapes that most texts have no others than, with the
-/// quote and the backslash: those of a line break and of a tab.
-#[inline]
-pub fn letters(block: &[u8; WIDTH]) -> u64 {
-    let is_letter = |part| is(part, b'n') | is(part, b't');
-    parts(block).fold(0, |marks, part| marks << 16 | bits(is_letter(part)))
-}
+    #[inline(always)]
+    pub fn backslashes(self) -> u64 {
+        self.0.simd_eq(b'\\').to_bitmask()
+    }
 
-/// The backslashes.
-pub fn backslashes(block: &[u8; WIDTH]) -> u64 {
-    parts(block).fold(0, |marks, part| marks << 16 | bits(is(part, b'\\')))
-}
+    /// Controls, and what is beyond printable ASCII.
+    #[inline(always)]
+    pub fn unusual(self) -> u64 {
+        // What is below a space comes to lie above all others.
+        let from_space = self.0 - b' ';
+        from_space.simd_gt(b'~' - b' ').to_bitmask()
+    }
 
-/// The parts of a block, the last one first.
-#[inline]
-fn parts(block: &[u8; WIDTH]) -> impl Iterator<Item = u8x16> {
-    let (parts, _) = block.as_chunks::<16>();
-    parts.iter().rev().map(|part| u8x16::new(*part))
-}
+    /// Controls, which no string may have (RFC 8259, section 7).
+    #[inline(always)]
+    pub fn controls(self) -> u64 {
+        self.0.simd_lt(b' ').to_bitmask()
+    }
 
-#[inline]
-fn bits(part: u8x16) -> u64 {
-    part.to_bitmask().into()
-}
-
-#[inline]
-fn is(part: u8x16, byte: u8) -> u8x16 {
-    part.simd_eq(u8x16::splat(byte))
-}
-
-#[inline]
-fn is_control(part: u8x16) -> u8x16 {
-    part.min(u8x16::splat(0x1f)).simd_eq(part)
-}
-
-#[inline]
-fn is_beyond(part: u8x16) -> u8x16 {
-    part.max(u8x16::splat(0x7f)).simd_eq(part)
+    /// The letters of the escapes that most texts have no others than, with the
+    /// quote and the backslash: those of a line break and of a tab.
+    #[inline(always)]
+    pub fn letters(self) -> u64 {
+        (self.0.simd_eq(b'n') | self.0.simd_eq(b't')).to_bitmask()
+    }
 }
 
 /// Of backslashes those that begin an escape, if the first byte of the block
@@ -91,4 +69,65 @@ pub fn escapes(backslashes: u64) -> u64 {
     let (past_even, _) = backslashes.overflowing_add(first & EVEN);
     let in_even = backslashes & !past_even;
     (in_even & EVEN) | (backslashes & !in_even & !EVEN)
+}
+
+#[cfg(test)]
+mod tests {
+    use fearless_simd::dispatch;
+
+    use super::*;
+
+    /// Each kind of mask, with what it is of.
+    type Kind<S> = (fn(Block<S>) -> u64, fn(u8) -> bool);
+
+    #[inline(always)]
+    fn kinds<S: Simd>(_: S) -> [Kind<S>; 5] {
+        [
+            (Block::quotes, |byte| byte == b'"'),
+            (Block::backslashes, |byte| byte == b'\\'),
+            (Block::unusual, |byte| !(b' '..=b'~').contains(&byte)),
+            (Block::controls, |byte| byte < b' '),
+            (Block::letters, |byte| matches!(byte, b'n' | b't')),
+        ]
+    }
+
+    #[inline(always)]
+    fn compare<S: Simd>(simd: S, bytes: &[u8; WIDTH]) {
+        let block = Block::of(simd, bytes);
+        for (number, (mask, is_of)) in kinds(simd).into_iter().enumerate() {
+            let bits = bytes.iter().rev().map(|byte| u64::from(is_of(*byte)));
+            let expected = bits.fold(0, |mask, bit| mask << 1 | bit);
+            assert_eq!(mask(block), expected, "{number} of {bytes:?} ({simd:?})");
+        }
+    }
+
+    /// What this processor has of registers; a test of the widest alone would
+    /// leave out what others run.
+    fn levels() -> Vec<Level> {
+        let widest = Level::new();
+        let mut levels = vec![Level::baseline(), widest];
+        #[cfg(target_arch = "x86_64")]
+        {
+            levels.extend(widest.as_sse4_2().map(Level::Sse4_2));
+            levels.extend(widest.as_avx2().map(Level::Avx2));
+        }
+        levels
+    }
+
+    #[test]
+    fn every_byte_is_seen_in_every_place_at_every_width() {
+        for level in levels() {
+            for byte in 0..=u8::MAX {
+                for place in 0..WIDTH {
+                    let mut bytes = [b'a'; WIDTH];
+                    bytes[place] = byte;
+                    dispatch!(level, simd => compare(simd, &bytes));
+                }
+            }
+            let all: Vec<_> = (0..=u8::MAX).collect();
+            for bytes in all.as_chunks::<WIDTH>().0 {
+                dispatch!(level, simd => compare(simd, bytes));
+            }
+        }
+    }
 }

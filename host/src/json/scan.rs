@@ -8,6 +8,7 @@
 
 mod quoted;
 
+use quoted::{Quoted, quoted};
 use std::borrow::Cow;
 use std::collections::HashSet;
 
@@ -137,8 +138,7 @@ impl<'b> Scan<'b> {
         let start = self.at;
         let kind = match self.peek().ok_or(NotJson)? {
             b'"' => {
-                let (kind, is_plain) = self.string()?;
-                self.keep_string(start, kind, is_plain);
+                self.string()?;
                 return Ok(false);
             }
             byte @ (b'{' | b'[') => {
@@ -171,9 +171,18 @@ impl<'b> Scan<'b> {
         self.spans.push(Span::new(start..self.at, kind));
     }
 
-    fn keep_string(&mut self, start: usize, kind: Kind, is_plain_ascii: bool) {
-        let span = Span::string(start..self.at, kind, is_plain_ascii);
+    /// Steps over a string, keeps where it is, and answers what it is.
+    fn string(&mut self) -> Result<Kind, NotJson> {
+        let start = self.at;
+        let Quoted {
+            kind,
+            is_plain_ascii,
+            end,
+        } = quoted(self.bytes, start)?;
+        self.at = end;
+        let span = Span::string(start..end, kind, is_plain_ascii);
         self.spans.push(span);
+        Ok(kind)
     }
 
     fn word(&mut self, word: &[u8]) -> Result<Kind, NotJson> {
@@ -258,8 +267,7 @@ impl<'b> Scan<'b> {
             return Err(NotJson);
         }
         let start = self.at;
-        let (kind, is_plain) = self.string()?;
-        self.keep_string(start, kind, is_plain);
+        let kind = self.string()?;
         let inner = &self.text[start + 1..self.at - 1];
         Ok(match kind {
             Kind::Escaped => Cow::Owned(unescaped(inner)),

@@ -1,6 +1,8 @@
 //! What a string says: its characters, without its escapes.
 
-use super::block::{WIDTH, backslashes};
+use fearless_simd::{Simd, dispatch};
+
+use super::block::{Block, LEVEL, WIDTH};
 
 /// The characters of a string that a scan has stepped over, given without its
 /// quotes.
@@ -15,7 +17,8 @@ pub fn push_unescaped(bytes: &mut Vec<u8>, inner: &str) {
     let before = bytes.len();
     // No escape is shorter than the character that it stands for.
     bytes.resize(before + inner.len() + WIDTH, 0);
-    let length = unescape(inner.as_bytes(), &mut bytes[before..]);
+    let (from, to) = (inner.as_bytes(), &mut bytes[before..]);
+    let length = dispatch!(*LEVEL, simd => unescape(simd, from, to));
     bytes.truncate(before + length);
 }
 
@@ -31,13 +34,14 @@ pub fn text(bytes: Vec<u8>) -> String {
 ///
 /// Text has an escape for every line and every quote, so runs are short and of
 /// any length: whole blocks are written, and again from where each escape ends.
-fn unescape(from: &[u8], to: &mut [u8]) -> usize {
+#[inline(always)]
+fn unescape<S: Simd>(simd: S, from: &[u8], to: &mut [u8]) -> usize {
     let (mut at, mut length) = (0, 0);
     while let Some(window) = from[at..].first_chunk::<{ 2 * WIDTH }>()
         && let Some(block) = window.first_chunk()
     {
         to[length..][..WIDTH].copy_from_slice(block);
-        let mut marked = backslashes(block);
+        let mut marked = Block::of(simd, block).backslashes();
         let mut done = 0;
         while marked != 0 {
             let place = marked.trailing_zeros() as usize;

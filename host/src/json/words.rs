@@ -3,8 +3,10 @@
 
 use std::borrow::Cow;
 
+use fearless_simd::{Simd, dispatch};
 use memchr::memmem::Finder;
 
+use super::block::LEVEL;
 use super::node::Node;
 
 /// How many bytes are looked through at a time: few enough to stay in the
@@ -72,7 +74,7 @@ fn search<'j>(pieces: impl Iterator<Item = Cow<'j, str>>, words: &[impl AsRef<st
             let (now, later) = rest.split_at(rest.len().min(WINDOW - window.len()));
             let before = window.len();
             window.extend_from_slice(now);
-            window[before..].make_ascii_lowercase();
+            lower(&mut window[before..]);
             rest = later;
             if window.len() == WINDOW {
                 look(&window);
@@ -83,4 +85,15 @@ fn search<'j>(pieces: impl Iterator<Item = Cow<'j, str>>, words: &[impl AsRef<st
     }
     look(&window);
     found
+}
+
+/// Makes ASCII letters small, with the widest registers.
+fn lower(text: &mut [u8]) {
+    #[inline(always)]
+    fn each<S: Simd>(_: S, text: &mut [u8]) {
+        for byte in text {
+            byte.make_ascii_lowercase();
+        }
+    }
+    dispatch!(*LEVEL, simd => each(simd, text));
 }

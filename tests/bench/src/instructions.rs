@@ -44,9 +44,12 @@ const COMPILING: [&str; 2] = ["instance", "decode"];
 const WORKERS: usize = 2;
 
 /// What is compiled as for a release.
-const OPTIMISED: [&str; 2] = [
+const OPTIMISED: [&str; 5] = [
     "profile.dev.package.palisade.opt-level=2",
+    "profile.dev.package.palisade.debug-assertions=false",
     "profile.dev.package.parts.opt-level=2",
+    "profile.dev.package.fearless_simd.opt-level=2",
+    "profile.dev.package.fearless_simd.debug-assertions=false",
 ];
 
 /// `tests/bench/instructions.toml`.

@@ -1,15 +1,38 @@
 //! Stepping over a string, sixty-four bytes at a time.
 
-use super::super::block::{self, Marks};
+use fearless_simd::{Simd, dispatch};
+
+use super::super::block::{self, Block, LEVEL};
 use super::super::spans::Kind;
 use super::super::string::unit;
-use super::{NotJson, Scan};
+use super::NotJson;
 
-impl Scan<'_> {
-    /// Steps over a string, and answers what it is and whether it is plain
-    /// ASCII.
-    pub(super) fn string(&mut self) -> Result<(Kind, bool), NotJson> {
-        self.at += 1;
+/// A string that has been stepped over.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Quoted {
+    pub kind: Kind,
+    pub is_plain_ascii: bool,
+    /// Where it ends, its quote included.
+    pub end: usize,
+}
+
+/// Steps over the string whose quote is at `start`.
+pub(super) fn quoted(bytes: &[u8], start: usize) -> Result<Quoted, NotJson> {
+    let cursor = Cursor {
+        bytes,
+        at: start + 1,
+    };
+    dispatch!(*LEVEL, simd => cursor.string(simd))
+}
+
+struct Cursor<'b> {
+    bytes: &'b [u8],
+    at: usize,
+}
+
+impl Cursor<'_> {
+    #[inline(always)]
+    fn string<S: Simd>(mut self, simd: S) -> Result<Quoted, NotJson> {
         let (mut kind, mut is_plain) = (Kind::Plain, true);
         // Whether the byte before a block begins an escape, as a bit. That the
         // next block does not begin elsewhere for it lets a processor look at
@@ -17,60 +40,65 @@ impl Scan<'_> {
         let mut begun = 0;
         loop {
             let last;
-            let block = match self.bytes[self.at..].first_chunk() {
-                Some(block) => block,
+            let bytes = match self.bytes[self.at..].first_chunk() {
+                Some(bytes) => bytes,
                 None => {
                     last = self.last_block();
                     &last
                 }
             };
-            let marks = Marks::of(block);
-            let mut ends = marks.quotes;
-            if (marks.backslashes & before(ends)) | begun != 0 {
+            let block = Block::of(simd, bytes);
+            let backslashes = block.backslashes();
+            let mut ends = block.quotes();
+            if (backslashes & before(ends)) | begun != 0 {
                 kind = Kind::Escaped;
-                let escapes = block::escapes(marks.backslashes & !begun);
+                let escapes = block::escapes(backslashes & !begun);
                 let escaped = escapes << 1 | begun;
-                let known = marks.quotes | marks.backslashes | block::letters(block);
+                let known = ends | backslashes | block.letters();
                 ends &= !escaped;
                 if escaped & !known & before(ends) != 0 {
-                    let (is_over, has_plain) = self.odd_block(block, &marks, begun)?;
+                    let (is_over, has_plain) = self.odd_block(block, begun)?;
                     is_plain &= has_plain;
                     if is_over {
-                        return Ok((kind, is_plain));
+                        return Ok(self.ended(kind, is_plain));
                     }
                     begun = 0;
                     continue;
                 }
                 begun = escapes >> 63;
             }
-            if marks.unusual & before(ends) != 0 {
+            if block.unusual() & before(ends) != 0 {
                 is_plain = false;
-                if block::controls(block) & before(ends) != 0 {
+                if block.controls() & before(ends) != 0 {
                     return Err(NotJson);
                 }
             }
             if ends != 0 {
                 self.at += ends.trailing_zeros() as usize + 1;
-                return Ok((kind, is_plain));
+                return Ok(self.ended(kind, is_plain));
             }
             self.at += block::WIDTH;
         }
     }
 
+    fn ended(&self, kind: Kind, is_plain_ascii: bool) -> Quoted {
+        Quoted {
+            kind,
+            is_plain_ascii,
+            end: self.at,
+        }
+    }
+
     /// Steps over a block of a string with escapes of any kind; answers whether
     /// the string ends in it, and whether it is plain ASCII so far.
-    fn odd_block(
-        &mut self,
-        block: &[u8; block::WIDTH],
-        marks: &Marks,
-        begun: u64,
-    ) -> Result<(bool, bool), NotJson> {
+    #[inline(always)]
+    fn odd_block<S: Simd>(&mut self, block: Block<S>, begun: u64) -> Result<(bool, bool), NotJson> {
         let start = self.at;
         let (mut is_plain, mut is_over) = (true, false);
         if begun != 0 {
             is_plain = self.escape()?;
         }
-        let mut odd = marks.quotes | marks.backslashes | block::controls(block);
+        let mut odd = block.quotes() | block.backslashes() | block.controls();
         odd &= !first(self.at - start);
         while odd != 0 && !is_over {
             self.at = start + odd.trailing_zeros() as usize + 1;
@@ -85,7 +113,7 @@ impl Scan<'_> {
             // An escape may cross the end of the block.
             self.at = self.at.max(start + block::WIDTH);
         }
-        is_plain &= marks.unusual & first(self.at - start) == 0;
+        is_plain &= block.unusual() & first(self.at - start) == 0;
         Ok((is_over, is_plain))
     }
 
@@ -101,7 +129,7 @@ impl Scan<'_> {
     /// Steps over what follows a backslash, and answers whether that is plain
     /// ASCII.
     fn escape(&mut self) -> Result<bool, NotJson> {
-        let byte = self.peek().ok_or(NotJson)?;
+        let byte = self.bytes.get(self.at).ok_or(NotJson)?;
         self.at += 1;
         match byte {
             b'u' => self.unicode().map(|()| false),
@@ -116,8 +144,10 @@ impl Scan<'_> {
         let is_well = match self.unit()? {
             // The first half of a pair; the second follows.
             0xd800..=0xdbff => {
-                self.step_over(b'\\')?;
-                self.step_over(b'u')?;
+                if !self.bytes[self.at..].starts_with(b"\\u") {
+                    return Err(NotJson);
+                }
+                self.at += 2;
                 (0xdc00..=0xdfff).contains(&self.unit()?)
             }
             0xdc00..=0xdfff => false,
