@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use wasmtime::component::{HasData, Linker};
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
+    Strategy,
 };
 use wasmtime_wasi::cli::WasiCli;
 use wasmtime_wasi::clocks::WasiClocks;
@@ -33,6 +34,7 @@ pub struct Engines {
     /// Runs plugins for exchanges.
     pub(super) serving: Engine,
     /// Runs components once, for a snapshot: quick to compile for, slow to run.
+    /// There are components that it does not know (tail calls, exceptions).
     pub(super) rehearsing: Engine,
     pub(super) places: Places,
 }
@@ -157,13 +159,27 @@ fn serving(instances: u32) -> wasmtime::Result<Engine> {
     Engine::new(&config)
 }
 
+/// Winch compiles in a fraction of the time. It is used where wasmtime calls it
+/// tier 1 (docs.wasmtime.dev, "Tiers of Support"). Its frames are
+/// larger, so what fits the other engine's stack has to fit here too.
 fn rehearsing() -> wasmtime::Result<Engine> {
     let mut config = settings();
     config
         .allocation_strategy(InstanceAllocationStrategy::OnDemand)
-        .cranelift_opt_level(OptLevel::None);
+        .max_wasm_stack(4 * WASM_STACK)
+        .async_stack_size(4 * ASYNC_STACK);
+    if cfg!(target_arch = "x86_64") {
+        config.strategy(Strategy::Winch);
+    } else {
+        config.cranelift_opt_level(OptLevel::None);
+    }
     Engine::new(&config)
 }
+
+/// The stack that a plugin may use, and that of a call with what the host needs,
+/// in bytes.
+const WASM_STACK: usize = 512 << 10;
+const ASYNC_STACK: usize = 1 << 20;
 
 /// What both engines have in common: what a component can notice.
 fn settings() -> Config {
@@ -173,8 +189,8 @@ fn settings() -> Config {
         // The contract has synchronous functions only; what concurrency needs
         // costs 2 µs a call.
         .concurrency_support(false)
-        .max_wasm_stack(512 << 10)
-        .async_stack_size(1 << 20);
+        .max_wasm_stack(WASM_STACK)
+        .async_stack_size(ASYNC_STACK);
     config
 }
 

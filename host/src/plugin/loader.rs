@@ -261,13 +261,7 @@ impl Loading<'_> {
 
     /// Takes a snapshot, and checks that it behaves as the component does.
     async fn take(&self, moment: Moment) -> Result<Arc<Plugin>, NoPlugin> {
-        let instrumented =
-            self.compiled("instrumented", &self.loader.engines.rehearsing, "", || {
-                let bytes = taken_apart(|| snapshot::instrument(&self.source.bytes));
-                let bytes = bytes
-                    .ok_or_else(|| SnapshotError::Shape("it cannot be taken apart".to_owned()))??;
-                Ok(Arc::new(bytes))
-            })?;
+        let instrumented = self.instrumented()?;
         let terms = Arc::new(self.terms.rehearsal());
         let digest = self.source.digest.clone();
         let places = self.loader.engines.places.clone();
@@ -288,6 +282,28 @@ impl Loading<'_> {
         let component = Component::from_binary(&self.loader.engines.serving, &image)
             .map_err(|e| SnapshotError::Image(format!("{e:#}")))?;
         self.imaged(&component, moment, &before).await
+    }
+
+    /// The component in the form that its state can be read from.
+    fn instrumented(&self) -> Result<Code, NoPlugin> {
+        let compiled_for = |engine: &Engine| {
+            self.compiled("instrumented", engine, "", || {
+                let bytes = taken_apart(|| snapshot::instrument(&self.source.bytes));
+                let bytes = bytes
+                    .ok_or_else(|| SnapshotError::Shape("it cannot be taken apart".to_owned()))??;
+                Ok(Arc::new(bytes))
+            })
+        };
+        let engines = &self.loader.engines;
+        match taken_apart(|| compiled_for(&engines.rehearsing)) {
+            // A proposal that this engine's compiler does not know.
+            Some(Err(NoPlugin::Refused(LoadError::NotAComponent(why)))) => {
+                tracing::debug!(plugin = %self.terms.name, %why, "it rehearses as it will serve");
+                compiled_for(&engines.serving)
+            }
+            None => compiled_for(&engines.serving),
+            Some(compiled) => compiled,
+        }
     }
 
     /// The plugin that an image makes, if it behaves as the component did.
@@ -429,7 +445,7 @@ impl From<NoPlugin> for LoadError {
     }
 }
 
-/// What taking a component apart answers; none if it panics.
+/// What taking a component apart, or compiling it, answers; none if that panics.
 fn taken_apart<T>(how: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(how)).ok()
 }
