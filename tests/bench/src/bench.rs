@@ -7,12 +7,13 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use nix::unistd::Pid;
 
 use crate::arguments::{self, Program};
 use crate::peers;
 use crate::pgo;
-use crate::process::Process;
-use crate::report::{Machine, Report, Row, Sample, Scaling};
+use crate::process::{self, Process};
+use crate::report::{Machine, Report, Row, Scaling};
 use crate::rounds::{self, Samples};
 use crate::subject::{self, Found, Running, Subject, Workshop};
 use crate::workload::{self, Case};
@@ -100,7 +101,7 @@ pub fn measure(wanted: &arguments::Bench) -> anyhow::Result<Report> {
         None
     } else {
         eprintln!("one core, and two");
-        Some(runtime.block_on(scaling(&workshop, rounds, time))?)
+        Some(runtime.block_on(scaling(&workshop, &upstream, rounds, time))?)
     };
     drop(upstream);
     let machine = Machine::here();
@@ -180,8 +181,15 @@ fn rows(subjects: &[Running], cases: &[Case], samples: &Samples) -> Vec<Row> {
         .collect()
 }
 
-/// The same gateway on one core and on two, in turns.
-async fn scaling(workshop: &Workshop, rounds: usize, time: Duration) -> anyhow::Result<Scaling> {
+/// The same gateway on one core and on two, in turns. Load and upstream are on
+/// the same cores: beside a gateway on one they would have another to
+/// themselves, and beside one on two they would take from it.
+async fn scaling(
+    workshop: &Workshop,
+    upstream: &Process,
+    rounds: usize,
+    time: Duration,
+) -> anyhow::Result<Scaling> {
     let pinned = |processors: &str| -> anyhow::Result<Running> {
         let directory = workshop.directory.join(format!("on-{processors}"));
         let workshop = Workshop {
@@ -195,18 +203,23 @@ async fn scaling(workshop: &Workshop, rounds: usize, time: Duration) -> anyhow::
         Running::start(subject)
     };
     let (one, two) = (pinned("0")?, pinned("0,1")?);
-    let (mut on_one, mut on_two) = (Vec::new(), Vec::new());
+    let mut scaling = Scaling {
+        subject: one.subject.name.clone(),
+        one: Vec::new(),
+        two: Vec::new(),
+    };
     for _ in 0..rounds {
-        on_one.extend(rounds::one(&one, SCALING, time).await?);
-        on_two.extend(rounds::one(&two, SCALING, time).await?);
+        let turns = [
+            ("0", &one, &mut scaling.one),
+            ("0,1", &two, &mut scaling.two),
+        ];
+        for (processors, running, found) in turns {
+            upstream.pin(processors)?;
+            process::pin(Pid::this(), processors)?;
+            found.push(rounds::one(running, SCALING, time).await?);
+        }
     }
-    let median = |samples: &[Sample]| Sample::median(samples).context("it did not serve");
-    let subject = one.subject.name.clone();
-    Ok(Scaling {
-        subject,
-        one: median(&on_one)?,
-        two: median(&on_two)?,
-    })
+    Ok(scaling)
 }
 
 /// Starts the upstream as a process of its own; answers where it listens.

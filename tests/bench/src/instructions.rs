@@ -6,7 +6,8 @@
 //! twice as many; the difference is its cost. The gateway is compiled as for
 //! development, which is there already where this is checked, but for
 //! `palisade` itself, which is optimised. So the figures tell of changes, not of
-//! what a release executes.
+//! what a release executes. Valgrind has the registers of AVX2 where the
+//! processor has them, and the record is of one that does.
 
 use std::collections::BTreeMap;
 use std::fs;

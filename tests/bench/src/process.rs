@@ -7,12 +7,22 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 /// How long a process may take to end when it is asked to.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Lets all threads of a process use these processors only.
+pub fn pin(process: Pid, processors: &str) -> anyhow::Result<()> {
+    let mut command = Command::new("taskset");
+    command.args(["--all-tasks", "--pid", "--cpu-list", processors]);
+    let output = command.arg(process.to_string()).output()?;
+    let told = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{process} is not pinned: {told}");
+    Ok(())
+}
 
 /// A running process and its children; ended when dropped.
 #[derive(Debug)]
@@ -72,6 +82,13 @@ impl Process {
             Some(kilobytes << 10)
         });
         each.sum()
+    }
+
+    /// Lets it use these processors only, which are told as `taskset` wants
+    /// them.
+    pub fn pin(&self, processors: &str) -> anyhow::Result<()> {
+        let mut members = self.members().into_iter();
+        members.try_for_each(|process| pin(process, processors))
     }
 
     /// Every process of the group.

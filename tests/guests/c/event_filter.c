@@ -74,7 +74,7 @@ static struct part *find_part(session_t *self, uint32_t choice, uint32_t number)
 }
 
 /* Takes an event over, and with it what it points to. */
-__attribute__((noinline)) static void take_text(session_t *self, event_t event) {
+static void take_text(session_t *self, event_t event) {
   struct part *part = find_part(self, event.val.text.choice, event.val.text.part);
   bool held = part->window.held.len > 0;
   struct passed passed = window_push(&part->window, event.val.text.text, false);
@@ -90,9 +90,10 @@ __attribute__((noinline)) static void take_text(session_t *self, event_t event) 
 }
 
 static void take(session_t *self, event_t event) {
-  if (event.tag == PALISADE_PLUGIN_MODEL_MODEL_EVENT_TEXT && !self->stopped)
-    /* Not all of the host's compilers know tail calls. */
-    __attribute__((musttail)) return take_text(self, event);
+  if (event.tag == PALISADE_PLUGIN_MODEL_MODEL_EVENT_TEXT && !self->stopped) {
+    take_text(self, event);
+    return;
+  }
   if (event.tag == PALISADE_PLUGIN_MODEL_MODEL_EVENT_FINISH)
     release(self, &event.val.finish.choice);
   else if (event.tag == PALISADE_PLUGIN_MODEL_MODEL_EVENT_ERROR)

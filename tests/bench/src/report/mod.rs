@@ -50,12 +50,13 @@ pub struct Row {
     pub rounds: Vec<Vec<Option<Sample>>>,
 }
 
-/// How throughput follows the number of cores, of one subject.
+/// How throughput follows the number of cores, of one subject: what each round
+/// found on one and on two.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Scaling {
     pub subject: String,
-    pub one: Sample,
-    pub two: Sample,
+    pub one: Vec<Option<Sample>>,
+    pub two: Vec<Option<Sample>>,
 }
 
 /// A whole run.
@@ -111,6 +112,19 @@ impl Sample {
     }
 }
 
+/// What of a sample is looked at.
+type Figure = fn(&Sample) -> Option<f64>;
+
+/// A figure divided by another, in each round by itself: what hit a round hit
+/// both.
+fn ratios(these: &[Option<Sample>], those: &[Option<Sample>], figure: Figure) -> Option<Spread> {
+    let pairs = these.iter().zip(those);
+    let ratio = |(this, that): (&Option<Sample>, &Option<Sample>)| {
+        Some(figure(this.as_ref()?)? / figure(that.as_ref()?)?)
+    };
+    Spread::of(pairs.filter_map(ratio))
+}
+
 fn middle(figures: impl Iterator<Item = f64>) -> Option<f64> {
     Spread::of(figures).map(|spread| spread.middle)
 }
@@ -141,6 +155,14 @@ impl Spread {
         })
     }
 
+    fn times(self, factor: f64) -> Self {
+        Self {
+            middle: self.middle * factor,
+            least: self.least * factor,
+            most: self.most * factor,
+        }
+    }
+
     /// Of a figure that was found once.
     fn single(figure: f64) -> Self {
         Self {
@@ -162,21 +184,16 @@ impl Report {
         self.row(name)?.medians.get(at)?.as_ref()
     }
 
-    /// A figure of one subject divided by that of another, in each round by
-    /// itself: what hit a round hit both.
+    /// A figure of one subject divided by that of another ([`ratios`]).
     fn ratios(
         &self,
         (subject, anchor): (&str, &str),
         case: Case,
-        figure: fn(&Sample) -> Option<f64>,
+        figure: Figure,
     ) -> Option<Spread> {
         let at = self.cases.iter().position(|known| *known == case)?;
         let rounds = |name| self.row(name)?.rounds.get(at);
-        let pairs = rounds(subject)?.iter().zip(rounds(anchor)?);
-        let ratio = |(subject, anchor): (&Option<Sample>, &Option<Sample>)| {
-            Some(figure(subject.as_ref()?)? / figure(anchor.as_ref()?)?)
-        };
-        Spread::of(pairs.filter_map(ratio))
+        ratios(rounds(subject)?, rounds(anchor)?, figure)
     }
 
     /// The tables and what has been reached, in Markdown.
@@ -219,5 +236,34 @@ mod tests {
         assert_eq!(middle([3.0, 900.0, 1.0].into_iter()), Some(3.0));
         assert_eq!(middle([4.0, 1.0].into_iter()), Some(2.5));
         assert_eq!(middle([].into_iter()), None);
+    }
+
+    #[test]
+    fn a_ratio_is_taken_within_a_round() {
+        let throughput = |throughput| {
+            Some(Sample {
+                processor: None,
+                throughput,
+                p50: 1.0,
+                p99: 1.0,
+                p999: 1.0,
+                first_byte_p50: 1.0,
+                first_byte_p99: 1.0,
+                resident: None,
+            })
+        };
+        // The second round was slow for both, and in the third one failed.
+        let these = [100.0, 10.0, 100.0, 90.0].map(throughput);
+        let mut those = [200.0, 20.0, 1.0, 200.0].map(throughput);
+        those[2] = None;
+        let found = ratios(&these, &those, |s| Some(s.throughput));
+        let (middle, least, most) = (0.5, 0.45, 0.5);
+        let expected = Spread {
+            middle,
+            least,
+            most,
+        };
+        assert_eq!(found, Some(expected));
+        assert_eq!(ratios(&these, &those, |s| s.processor), None);
     }
 }

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Report, Sample, Spread};
+use super::{Figure, Report, Sample, Spread, ratios};
 use crate::workload::Case;
 
 const SMALL: Case = Case {
@@ -33,7 +33,7 @@ struct Ratio {
     subject: &'static str,
     anchor: &'static str,
     case: Case,
-    figure: fn(&Sample) -> Option<f64>,
+    figure: Figure,
     bound: f64,
     least: bool,
 }
@@ -44,7 +44,7 @@ const fn processor(
     case: Case,
     bound: f64,
 ) -> Ratio {
-    let figure = |s: &Sample| s.processor;
+    let figure: Figure = |s: &Sample| s.processor;
     Ratio {
         number,
         says,
@@ -141,24 +141,15 @@ pub(super) fn all(report: &Report) -> String {
         );
     }
     if let Some(scaling) = &report.scaling {
-        let found = scaling.two.throughput / scaling.one.throughput;
-        line(
-            &mut text,
-            ("5", "throughput, two cores ÷ one"),
-            ("×", 1.6, true),
-            Some(Spread::single(found)),
-        );
-        let found = scaling
-            .one
-            .processor
-            .zip(scaling.two.processor)
-            .map(|(a, b)| 2.0 * a / b);
-        line(
-            &mut text,
-            ("5", "the same, by processor time for a request"),
-            ("×", 1.6, true),
-            found.map(Spread::single),
-        );
+        let two_to_one = |figure| ratios(&scaling.two, &scaling.one, figure);
+        let cores = ("5", "throughput, two cores ÷ one");
+        let found = two_to_one(|s| Some(s.throughput));
+        line(&mut text, cores, ("×", 1.6, true), found);
+        let same = ("5", "the same, by processor time for a request");
+        // Two cores have twice the time.
+        let found = two_to_one(|s| s.processor.map(f64::recip));
+        let found = found.map(|found| found.times(2.0));
+        line(&mut text, same, ("×", 1.6, true), found);
     }
     let direct = report.sample("direct", SINGLE).map(|s| s.p50);
     let own = report.sample("palisade-4", SINGLE).map(|s| s.p50);
