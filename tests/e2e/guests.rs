@@ -148,6 +148,15 @@ async fn spy() {
     assert_eq!(got.status, 200, "{}", got.text);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn relaxed_simd() {
+    let palisade = with("relaxed-simd", "").await;
+    let got = post_json(&palisade.url, CHAT, &chat("m", "x")).await;
+    assert_eq!(got.status, 200, "{}", got.text);
+    let record = palisade.record(got.id()).await.expect("a record");
+    assert_eq!(record["notes"]["reversed"], ".si-ti-sdrawkcab");
+}
+
 async fn refused(name: &str) -> String {
     let file = guest(name).display().to_string();
     let problems = Palisade::problems(&manifest(&file, ""), &[]).await;

@@ -4,18 +4,14 @@
 //!
 //! Bit n of a mask is about byte n.
 
-use std::sync::LazyLock;
-
-use fearless_simd::{Level, Simd, prelude::*, u8x64};
-
-/// The widest registers of this processor. What uses them is compiled for each
-/// width, and inlined wholly into where it is dispatched.
-pub static LEVEL: LazyLock<Level> = LazyLock::new(Level::new);
+use fearless_simd::{Simd, prelude::*, u8x64};
 
 /// How many bytes are looked at together.
 pub const WIDTH: usize = 64;
 
-/// A block of a string, in registers as wide as the processor's.
+/// A block of a string, in registers as wide as the processor's. What uses one
+/// is compiled for each width, and inlined wholly into where that is chosen
+/// (`fearless_simd::dispatch`).
 #[derive(Clone, Copy)]
 pub struct Block<S: Simd>(u8x64<S>);
 
@@ -73,7 +69,7 @@ pub fn escapes(backslashes: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use fearless_simd::dispatch;
+    use fearless_simd::{Level, dispatch};
 
     use super::*;
 
@@ -105,13 +101,13 @@ mod tests {
     /// leave out what others run.
     fn levels() -> Vec<Level> {
         let widest = Level::new();
-        let mut levels = vec![Level::baseline(), widest];
+        let levels = [Some(Level::baseline()), Some(widest)];
         #[cfg(target_arch = "x86_64")]
-        {
-            levels.extend(widest.as_sse4_2().map(Level::Sse4_2));
-            levels.extend(widest.as_avx2().map(Level::Avx2));
-        }
-        levels
+        let levels = levels.into_iter().chain([
+            widest.as_sse4_2().map(Level::Sse4_2),
+            widest.as_avx2().map(Level::Avx2),
+        ]);
+        levels.into_iter().flatten().collect()
     }
 
     #[test]

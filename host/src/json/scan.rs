@@ -8,13 +8,13 @@
 
 mod quoted;
 
-use quoted::{Quoted, quoted};
 use std::borrow::Cow;
 use std::collections::HashSet;
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
+use self::quoted::{Quoted, quoted};
 use super::spans::{Kind, MAX_BYTES, Scanned, Span};
 use super::string::unescaped;
 use super::{Ambiguity, MAX_MEMBERS, MAX_TOLD};

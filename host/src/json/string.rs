@@ -1,8 +1,8 @@
 //! What a string says: its characters, without its escapes.
 
-use fearless_simd::{Simd, dispatch};
+use fearless_simd::{Level, Simd, dispatch};
 
-use super::block::{Block, LEVEL, WIDTH};
+use super::block::{Block, WIDTH};
 
 /// The characters of a string that a scan has stepped over, given without its
 /// quotes.
@@ -18,7 +18,7 @@ pub fn push_unescaped(bytes: &mut Vec<u8>, inner: &str) {
     // No escape is shorter than the character that it stands for.
     bytes.resize(before + inner.len() + WIDTH, 0);
     let (from, to) = (inner.as_bytes(), &mut bytes[before..]);
-    let length = dispatch!(*LEVEL, simd => unescape(simd, from, to));
+    let length = dispatch!(Level::new(), simd => unescape(simd, from, to));
     bytes.truncate(before + length);
 }
 

@@ -3,10 +3,9 @@
 
 use std::borrow::Cow;
 
-use fearless_simd::{Simd, dispatch};
+use fearless_simd::{Level, Simd, dispatch};
 use memchr::memmem::Finder;
 
-use super::block::LEVEL;
 use super::node::Node;
 
 /// How many bytes are looked through at a time: few enough to stay in the
@@ -95,5 +94,5 @@ fn lower(text: &mut [u8]) {
             byte.make_ascii_lowercase();
         }
     }
-    dispatch!(*LEVEL, simd => each(simd, text));
+    dispatch!(Level::new(), simd => each(simd, text));
 }

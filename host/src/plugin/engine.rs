@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use wasmtime::component::{HasData, Linker};
 use wasmtime::{
-    Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
-    Strategy,
+    Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, OptLevel,
+    PoolingAllocationConfig, Strategy,
 };
 use wasmtime_wasi::cli::WasiCli;
 use wasmtime_wasi::clocks::WasiClocks;
@@ -33,9 +33,10 @@ pub const TICK: Duration = Duration::from_millis(5);
 pub struct Engines {
     /// Runs plugins for exchanges.
     pub(super) serving: Engine,
-    /// Runs components once, for a snapshot: quick to compile for, slow to run.
-    /// There are components that it does not know (tail calls, exceptions).
-    pub(super) rehearsing: Engine,
+    /// Run components once, for a snapshot: quick to compile for, slow to run.
+    /// In the order in which they are tried: the first does not know all
+    /// proposals.
+    pub(super) rehearsing: Vec<Engine>,
     pub(super) places: Places,
 }
 
@@ -108,19 +109,19 @@ impl Engines {
 
     /// Starts the thread that advances the epochs, until the engines are gone.
     fn start_ticking(&self) -> std::io::Result<()> {
-        let (serving, rehearsing) = (self.serving.weak(), self.rehearsing.weak());
-        std::thread::Builder::new()
-            .name("epoch".to_owned())
-            .spawn(move || {
-                while let (Some(serving), Some(rehearsing)) =
-                    (serving.upgrade(), rehearsing.upgrade())
-                {
-                    serving.increment_epoch();
-                    rehearsing.increment_epoch();
-                    drop((serving, rehearsing));
-                    std::thread::sleep(TICK);
-                }
-            })?;
+        let engines = self.rehearsing.iter().chain([&self.serving]);
+        let engines: Vec<_> = engines.map(Engine::weak).collect();
+        let advance = move || {
+            let is_there = |engine: &EngineWeak| {
+                let engine = engine.upgrade();
+                engine.inspect(Engine::increment_epoch).is_some()
+            };
+            while engines.iter().all(is_there) {
+                std::thread::sleep(TICK);
+            }
+        };
+        let thread = std::thread::Builder::new().name("epoch".to_owned());
+        thread.spawn(advance)?;
         Ok(())
     }
 }
@@ -155,25 +156,33 @@ fn serving(instances: u32) -> wasmtime::Result<Engine> {
     let mut config = settings();
     config
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+        .max_wasm_stack(WASM_STACK)
+        .async_stack_size(ASYNC_STACK)
         .memory_guaranteed_dense_image_size(256 << 20);
     Engine::new(&config)
 }
 
-/// Winch compiles in a fraction of the time. It is used where wasmtime calls it
-/// tier 1 (docs.wasmtime.dev, "Tiers of Support"). Its frames are
-/// larger, so what fits the other engine's stack has to fit here too.
-fn rehearsing() -> wasmtime::Result<Engine> {
-    let mut config = settings();
-    config
-        .allocation_strategy(InstanceAllocationStrategy::OnDemand)
-        .max_wasm_stack(4 * WASM_STACK)
-        .async_stack_size(4 * ASYNC_STACK);
+/// Winch compiles in a fraction of the time, and is used where wasmtime calls it
+/// tier 1 (docs.wasmtime.dev, "Tiers of Support"). It knows neither tail calls
+/// nor relaxed SIMD. Its frames are larger, and the stack with them; a component
+/// for which that is not enough has no snapshot.
+fn rehearsing() -> wasmtime::Result<Vec<Engine>> {
+    let on_demand = |stacks: usize| {
+        let mut config = settings();
+        config
+            .allocation_strategy(InstanceAllocationStrategy::OnDemand)
+            .max_wasm_stack(stacks * WASM_STACK)
+            .async_stack_size(stacks * ASYNC_STACK);
+        config
+    };
+    let mut engines = Vec::new();
     if cfg!(target_arch = "x86_64") {
-        config.strategy(Strategy::Winch);
-    } else {
-        config.cranelift_opt_level(OptLevel::None);
+        engines.push(Engine::new(on_demand(4).strategy(Strategy::Winch))?);
     }
-    Engine::new(&config)
+    engines.push(Engine::new(
+        on_demand(1).cranelift_opt_level(OptLevel::None),
+    )?);
+    Ok(engines)
 }
 
 /// The stack that a plugin may use, and that of a call with what the host needs,
@@ -181,16 +190,14 @@ fn rehearsing() -> wasmtime::Result<Engine> {
 const WASM_STACK: usize = 512 << 10;
 const ASYNC_STACK: usize = 1 << 20;
 
-/// What both engines have in common: what a component can notice.
+/// What the engines have in common.
 fn settings() -> Config {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
         // The contract has synchronous functions only; what concurrency needs
         // costs 2 µs a call.
-        .concurrency_support(false)
-        .max_wasm_stack(WASM_STACK)
-        .async_stack_size(ASYNC_STACK);
+        .concurrency_support(false);
     config
 }
 

@@ -294,16 +294,17 @@ impl Loading<'_> {
                 Ok(Arc::new(bytes))
             })
         };
-        let engines = &self.loader.engines;
-        match taken_apart(|| compiled_for(&engines.rehearsing)) {
-            // A proposal that this engine's compiler does not know.
-            Some(Err(NoPlugin::Refused(LoadError::NotAComponent(why)))) => {
-                tracing::debug!(plugin = %self.terms.name, %why, "it rehearses as it will serve");
-                compiled_for(&engines.serving)
-            }
-            None => compiled_for(&engines.serving),
-            Some(compiled) => compiled,
+        let mut why_not = String::new();
+        for engine in &self.loader.engines.rehearsing {
+            why_not = match taken_apart(|| compiled_for(engine)) {
+                None => "its compiler failed".to_owned(),
+                // A proposal that its compiler does not know.
+                Some(Err(NoPlugin::Refused(LoadError::NotAComponent(why)))) => why,
+                Some(compiled) => return compiled,
+            };
+            tracing::debug!(plugin = %self.terms.name, why_not, "not in this engine");
         }
+        Err(SnapshotError::Shape(why_not).into())
     }
 
     /// The plugin that an image makes, if it behaves as the component did.

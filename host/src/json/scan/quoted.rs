@@ -1,8 +1,8 @@
 //! Stepping over a string, sixty-four bytes at a time.
 
-use fearless_simd::{Simd, dispatch};
+use fearless_simd::{Level, Simd, dispatch};
 
-use super::super::block::{self, Block, LEVEL};
+use super::super::block::{self, Block};
 use super::super::spans::Kind;
 use super::super::string::unit;
 use super::NotJson;
@@ -22,7 +22,7 @@ pub(super) fn quoted(bytes: &[u8], start: usize) -> Result<Quoted, NotJson> {
         bytes,
         at: start + 1,
     };
-    dispatch!(*LEVEL, simd => cursor.string(simd))
+    dispatch!(Level::new(), simd => cursor.string(simd))
 }
 
 struct Cursor<'b> {
