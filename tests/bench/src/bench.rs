@@ -219,6 +219,9 @@ async fn scaling(
             found.push(rounds::one(running, SCALING, time).await?);
         }
     }
+    for found in [&scaling.one, &scaling.two] {
+        ensure!(found.iter().any(Option::is_some), "it did not serve");
+    }
     Ok(scaling)
 }
 

@@ -44,9 +44,7 @@ pub struct Row {
     pub start_up: Option<f64>,
     /// Memory before the first load, in MiB.
     pub idle: Option<f64>,
-    /// The medians over the rounds, in the order of the cases.
-    pub medians: Vec<Option<Sample>>,
-    /// Of each case what each round found.
+    /// What each round found, for each of the cases in their order.
     pub rounds: Vec<Vec<Option<Sample>>>,
 }
 
@@ -78,27 +76,29 @@ impl Row {
         let subject = &running.subject;
         let of = |case: &Case| samples.get(&(subject.name.clone(), *case)).cloned();
         let rounds: Vec<_> = cases.iter().map(|c| of(c).unwrap_or_default()).collect();
-        let medians = rounds.iter().map(|samples| {
-            let served: Vec<_> = samples.iter().copied().flatten().collect();
-            Sample::median(&served)
-        });
         Self {
             name: subject.name.clone(),
             what: subject.what.clone(),
             version: subject.version.clone(),
             start_up: running.start_up.map(|time| time.as_secs_f64() * 1e3),
             idle: running.idle.map(|bytes| bytes as f64 / f64::from(1 << 20)),
-            medians: medians.collect(),
             rounds,
         }
+    }
+
+    /// The medians in the case with this index.
+    fn median(&self, case: usize) -> Option<Sample> {
+        Sample::median(self.rounds.get(case)?)
     }
 }
 
 impl Sample {
-    /// The median of each figure by itself; none of no samples.
-    pub fn median(samples: &[Self]) -> Option<Self> {
-        let of = |figure: fn(&Self) -> f64| middle(samples.iter().map(figure));
-        let of_some = |figure: fn(&Self) -> Option<f64>| middle(samples.iter().filter_map(figure));
+    /// The median of each figure by itself over the rounds in which there is
+    /// one; none if there is none.
+    fn median(rounds: &[Option<Self>]) -> Option<Self> {
+        let served = || rounds.iter().flatten();
+        let of = |figure: fn(&Self) -> f64| middle(served().map(figure));
+        let of_some = |figure: Figure| middle(served().filter_map(figure));
         Some(Self {
             processor: of_some(|s| s.processor),
             throughput: of(|s| s.throughput)?,
@@ -179,9 +179,9 @@ impl Report {
     }
 
     /// The medians of a subject in a case.
-    fn sample(&self, name: &str, case: Case) -> Option<&Sample> {
+    fn sample(&self, name: &str, case: Case) -> Option<Sample> {
         let at = self.cases.iter().position(|known| *known == case)?;
-        self.row(name)?.medians.get(at)?.as_ref()
+        self.row(name)?.median(at)
     }
 
     /// A figure of one subject divided by that of another ([`ratios`]).

@@ -70,7 +70,7 @@ impl Plot {
             .enumerate()
             .filter(|(_, case)| (self.shows)(case));
         for (at, case) in cases {
-            let figure = |row: &Row| row.medians[at].as_ref().and_then(self.figure);
+            let figure = |row: &Row| row.median(at).as_ref().and_then(self.figure);
             let bars: Vec<(&str, f64)> = report
                 .rows
                 .iter()

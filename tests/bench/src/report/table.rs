@@ -29,7 +29,7 @@ pub(super) fn all(report: &Report) -> String {
     );
     for (title, figure) in TABLES {
         table(&mut text, report, title, |report, row, at| {
-            report.rows[row].medians[at].as_ref().and_then(figure)
+            report.rows[row].median(at).as_ref().and_then(figure)
         });
     }
     table(
@@ -37,9 +37,9 @@ pub(super) fn all(report: &Report) -> String {
         report,
         "Latency added to no proxy, p50, µs",
         |report, row, at| {
-            let direct = report.row(DIRECT)?.medians[at].as_ref()?.p50;
+            let direct = report.row(DIRECT)?.median(at)?.p50;
             let row = &report.rows[row];
-            let own = row.medians[at].as_ref()?.p50;
+            let own = row.median(at)?.p50;
             (row.name != DIRECT).then_some(own - direct)
         },
     );
@@ -101,11 +101,8 @@ fn memory(text: &mut String, report: &Report) {
          |---|---|---|---:|---:|---:|"
     );
     for row in &report.rows {
-        let loaded = row
-            .medians
-            .iter()
-            .flatten()
-            .filter_map(|sample| sample.resident);
+        let medians = (0..row.rounds.len()).filter_map(|at| row.median(at));
+        let loaded = medians.filter_map(|sample| sample.resident);
         let loaded = loaded.max_by(f64::total_cmp);
         let _ = writeln!(
             text,
