@@ -3,7 +3,8 @@
 //!
 //! One `Health` belongs to one `Plugin`, so counts begin anew with a new
 //! component or configuration, and go on through reloads that change neither.
-//! Calls count from many threads at once; a call that ends well takes no lock.
+//! Calls count from many threads at once; one that ends well takes no lock, and
+//! but for slices of CPU time writes to nothing that other threads write to.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -11,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
+use thread_local::ThreadLocal;
 
 use super::CallError;
 
@@ -138,7 +140,8 @@ impl Standing {
 #[derive(Debug)]
 pub struct Health {
     breaker: Breaker,
-    ok: AtomicU64,
+    /// What each thread has seen.
+    usual: ThreadLocal<Usual>,
     problems: AtomicU64,
     traps: AtomicU64,
     deadlines: AtomicU64,
@@ -147,12 +150,19 @@ pub struct Health {
     spared: AtomicU64,
     refused_disabled: AtomicU64,
     instances: AtomicU64,
-    time_us: AtomicU64,
     cpu_slices: AtomicU64,
     disabled: AtomicBool,
     /// Failures since the function that fails last ended well.
     in_a_row: AtomicU32,
     recent: Mutex<Recent>,
+}
+
+/// What every call counts, in a line of the cache of its own.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Usual {
+    ok: AtomicU64,
+    time_us: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -176,7 +186,7 @@ impl Health {
     pub fn new(breaker: Breaker) -> Self {
         Self {
             breaker,
-            ok: AtomicU64::new(0),
+            usual: ThreadLocal::new(),
             problems: AtomicU64::new(0),
             traps: AtomicU64::new(0),
             deadlines: AtomicU64::new(0),
@@ -185,7 +195,6 @@ impl Health {
             spared: AtomicU64::new(0),
             refused_disabled: AtomicU64::new(0),
             instances: AtomicU64::new(0),
-            time_us: AtomicU64::new(0),
             cpu_slices: AtomicU64::new(0),
             disabled: AtomicBool::new(false),
             in_a_row: AtomicU32::new(0),
@@ -195,8 +204,11 @@ impl Health {
 
     /// What has been counted so far.
     pub fn counts(&self) -> Counts {
+        let all = |of: fn(&Usual) -> &AtomicU64| {
+            self.usual.iter().map(|usual| of(usual).load(Relaxed)).sum()
+        };
         Counts {
-            ok: self.ok.load(Relaxed),
+            ok: all(|usual| &usual.ok),
             problems: self.problems.load(Relaxed),
             traps: self.traps.load(Relaxed),
             deadlines: self.deadlines.load(Relaxed),
@@ -205,7 +217,7 @@ impl Health {
             spared: self.spared.load(Relaxed),
             disabled: self.refused_disabled.load(Relaxed),
             instances: self.instances.load(Relaxed),
-            time_us: self.time_us.load(Relaxed),
+            time_us: all(|usual| &usual.time_us),
             cpu_slices: self.cpu_slices.load(Relaxed),
         }
     }
@@ -274,7 +286,7 @@ impl Health {
     /// A call took so long.
     pub(super) fn took(&self, time: Duration) {
         let time = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        self.time_us.fetch_add(time, Relaxed);
+        self.usual.get_or_default().time_us.fetch_add(time, Relaxed);
     }
 
     /// A call used so many slices of CPU time.
@@ -285,7 +297,7 @@ impl Health {
     /// A call ended well. That ends a row of failures of the same function:
     /// one that works does not speak for another that never does.
     pub(super) fn well(&self, call: &'static str) {
-        self.ok.fetch_add(1, Relaxed);
+        self.usual.get_or_default().ok.fetch_add(1, Relaxed);
         if self.in_a_row.load(Relaxed) == 0 {
             return;
         }

@@ -6,7 +6,7 @@
 //! - `state`, `host`, `output`: what one instance is given
 //! - `grants`: what a plugin may be given besides, and does with it
 //! - `running`, `call`: one instance, its limits, and how a call can end
-//! - `pool`: instances that wait
+//! - `pool`, `idle`: instances that wait
 //! - `reset`, `pages`: putting one back to how it began
 //! - `stages`: one method for each function of the contract
 //! - `terms`, `limits`, `health`: what it may do, and how it fares
@@ -21,6 +21,7 @@ mod fixtures;
 mod grants;
 mod health;
 mod host;
+mod idle;
 mod limits;
 mod loader;
 mod output;

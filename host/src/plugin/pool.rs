@@ -8,11 +8,12 @@
 //! start slowly, at the price that what an exchange leaves in memory is there
 //! for the next.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use futures_util::FutureExt;
 
 use super::Plugin;
+use super::idle::Idle;
 use super::running::Running;
 
 /// How many instances wait at the most. More are in use at a time only while
@@ -57,14 +58,8 @@ pub(super) struct Pool {
     spares: bool,
     /// Whether instances are put back.
     resets: bool,
-    idle: Mutex<Idle>,
-}
-
-#[derive(Default)]
-struct Idle {
-    running: Vec<Running>,
-    /// No exchange is expected.
-    rests: bool,
+    /// At rest while no exchange is expected.
+    idle: Idle<Running>,
 }
 
 impl Pool {
@@ -78,7 +73,7 @@ impl Pool {
             },
             spares: instances == Instances::Snapshot && !snapshot,
             resets: instances == Instances::Snapshot && snapshot && resets,
-            idle: Mutex::default(),
+            idle: Idle::default(),
         }
     }
 
@@ -91,7 +86,7 @@ impl Pool {
     /// An instance that is ready; none if one has to be made.
     pub(super) async fn take(&self, plugin: &Arc<Plugin>) -> Option<Running> {
         if self.resets {
-            let mut running = self.idle().running.pop()?;
+            let mut running = self.idle.take()?;
             running.kept = None;
             return Some(running);
         }
@@ -102,7 +97,7 @@ impl Pool {
             refill(plugin);
         }
         loop {
-            let mut running = self.idle().running.pop()?;
+            let mut running = self.idle.take()?;
             if running.served == 0 || running.clear(&plugin.health).await.is_ok() {
                 return Some(running);
             }
@@ -120,14 +115,14 @@ impl Pool {
         // Half of its memory is filled already: the next exchange would break it.
         let full = running.store.data().limiter.is_half_full();
         if running.served < self.serves && !full {
-            self.keep(running, MAX_IDLE);
+            self.idle.keep(running, MAX_IDLE);
         }
     }
 
     /// Keeps an instance that can be put back, if there is a place to wait. It
     /// never waits for anything itself: what would is not worth it.
     fn put_back(&self, plugin: &Plugin, mut running: Running) {
-        if self.idle().rests {
+        if self.idle.rests() {
             return;
         }
         let Ok(place) = plugin.places.waiting.clone().try_acquire_owned() else {
@@ -135,48 +130,25 @@ impl Pool {
         };
         if running.put_back(plugin).now_or_never().flatten().is_some() {
             running.kept = Some(place);
-            self.keep(running, MAX_WAITING);
+            self.idle.keep(running, MAX_WAITING);
         }
     }
 
     /// Drops what waits, and lets nothing wait, or lets it again.
     pub(super) fn rest(&self, rests: bool) {
-        let mut idle = self.idle();
-        idle.rests = rests;
-        let dropped = match rests {
-            true => std::mem::take(&mut idle.running),
-            false => Vec::new(),
-        };
-        // It takes a while.
-        drop(idle);
-        drop(dropped);
+        self.idle.rest(rests);
     }
 
     /// Drops one that waits; whether there was one.
     pub(super) fn drop_one(&self) -> bool {
-        let dropped = self.idle().running.pop();
-        dropped.is_some()
-    }
-
-    fn keep(&self, running: Running, most: usize) {
-        let mut idle = self.idle();
-        if !idle.rests && idle.running.len() < most {
-            idle.running.push(running);
-        }
-    }
-
-    fn idle(&self) -> std::sync::MutexGuard<'_, Idle> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        self.idle.take().is_some()
     }
 }
 
 /// Makes a spare, off the request path, while the plugin is there.
 fn refill(plugin: &Arc<Plugin>) {
-    let enough = {
-        let idle = plugin.pool.idle();
-        idle.rests || idle.running.len() > SPARES
-    };
-    if enough {
+    let idle = &plugin.pool.idle;
+    if idle.rests() || idle.len() > SPARES {
         return;
     }
     let plugin = Arc::downgrade(plugin);
@@ -185,7 +157,7 @@ fn refill(plugin: &Arc<Plugin>) {
             return;
         };
         if let Ok(running) = Running::make(&plugin).await {
-            plugin.pool.keep(running, SPARES);
+            plugin.pool.idle.keep(running, SPARES);
         }
     });
 }
