@@ -9,7 +9,7 @@ use palisade::gateway::Gateway;
 use palisade::generation::{Builder, Generation};
 use palisade::manifest::{Admin, Environment, Manifest, Problems};
 use palisade::plugin::{Cache, Engines, Loader};
-use palisade::process::{Parts, Process};
+use palisade::process::{self, Parts, Process};
 use palisade::reload::{self, Control};
 use palisade::server::Drained;
 use serde_json::Value;
@@ -20,12 +20,15 @@ use tokio::sync::{mpsc, oneshot};
 /// next.
 fn loader() -> Arc<Loader> {
     static LOADER: OnceLock<Arc<Loader>> = OnceLock::new();
-    let make = || {
-        let engines = Engines::new(1024).expect("engines");
-        let cache = Cache::open(&crate::cache()).expect("a cache");
-        Loader::new(engines, Some(cache))
-    };
-    LOADER.get_or_init(make).clone()
+    LOADER.get_or_init(|| loader_of(1024)).clone()
+}
+
+/// A loader in a process that is as the program's is.
+fn loader_of(instances: u32) -> Arc<Loader> {
+    process::keep_to_small_pages();
+    let engines = Engines::new(instances).expect("engines");
+    let cache = Cache::open(&crate::cache()).expect("a cache");
+    Loader::new(engines, Some(cache))
 }
 
 /// A running gateway, stopped when it is dropped.
@@ -47,9 +50,7 @@ impl Palisade {
 
     /// Starts a gateway that has room for so many plugin instances.
     pub async fn with_instances(manifest: &str, instances: u32) -> Self {
-        let engines = Engines::new(instances).expect("engines");
-        let cache = Cache::open(&crate::cache()).expect("a cache");
-        Self::begin(Loader::new(engines, Some(cache)), manifest, &[]).await
+        Self::begin(loader_of(instances), manifest, &[]).await
     }
 
     /// Starts a gateway with copies of files beside its manifest.

@@ -14,7 +14,7 @@ use palisade::builtin;
 use palisade::generation::{Builder, Components, Generation};
 use palisade::manifest::{Admin, CacheDirectory, Lock, Log, Manifest, Problems};
 use palisade::plugin::{Cache, Cost, Engines, Loader, Moment, Plugin, Prepared};
-use palisade::process::{Parts, Process};
+use palisade::process::{self, Parts, Process};
 use palisade::reload::{self, Control};
 use palisade::server::Drained;
 use tokio::net::TcpListener;
@@ -131,7 +131,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    keep_to_small_pages();
+    process::keep_to_small_pages();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -145,15 +145,6 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     // A compilation under way is of no use to anyone.
     runtime.shutdown_background();
     code
-}
-
-/// The allocator would take huge pages, one or more for each thread: an idle
-/// gateway would hold twice the memory, and each of many slow streams half as
-/// much again.
-fn keep_to_small_pages() {
-    // Without it the gateway works as well, and is larger.
-    #[cfg(target_os = "linux")]
-    let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
 
 /// A process that dies leaves no image of its memory: secrets are in it.

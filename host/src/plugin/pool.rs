@@ -88,6 +88,7 @@ impl Pool {
         if self.resets {
             let mut running = self.idle.take()?;
             running.kept = None;
+            running.written.begin();
             return Some(running);
         }
         if self.serves == 1 && !self.spares {

@@ -14,7 +14,7 @@ use wasmtime::component::{ComponentExportIndex, InstancePre, TypedFunc, WasmList
 
 use super::Plugin;
 use super::health::Health;
-use super::pages::{Range, written};
+use super::pages::Range;
 use super::running::{Running, charge};
 use super::state::State;
 use super::tie::{Arguments, MAX_HANDLES, Names, RANGES};
@@ -72,12 +72,12 @@ impl Running {
                 *self.reset.insert(found)
             }
         };
-        let ranges = written(reset.at, reset.bytes)?;
+        let ranges = self.written.ranges(reset.at, reset.bytes)?;
         let pages: u32 = ranges.iter().map(|range| range.end - range.first).sum();
         if pages > MAX_PAGES {
             return None;
         }
-        let mut left = &ranges[..];
+        let mut left = ranges;
         // Once at least: there are not only pages.
         loop {
             let (now, later) = left.split_at(left.len().min(RANGES));

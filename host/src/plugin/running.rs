@@ -15,6 +15,7 @@ use wasmtime::{Store, UpdateDeadline, format_err};
 use super::call::{CallError, broken, unfit};
 use super::health::Health;
 use super::limits::Limiter;
+use super::pages::Written;
 use super::reset::Reset;
 use super::stages::Guests;
 use super::state::State;
@@ -35,6 +36,8 @@ pub(super) struct Running {
     pub(super) kept: Option<OwnedSemaphorePermit>,
     /// What puts it back, once that has been looked for.
     pub(super) reset: Option<Reset>,
+    /// Which pages it has written to.
+    pub(super) written: Written,
     /// What it had of memory and tables when it began.
     pub(super) begun: Limiter,
 }
@@ -60,7 +63,7 @@ impl Running {
         store.set_hostcall_fuel(limits.transfer);
 
         let linking = plugin.code.pre.instantiate_async(&mut store);
-        let linked = within(limits.time, linking).await;
+        let (linked, _) = within(limits.time, linking).await;
         charge(&plugin.health, &store);
         let linked = match linked {
             Some(Ok(linked)) => linked,
@@ -76,6 +79,7 @@ impl Running {
             owned: Vec::new(),
             kept: None,
             reset: None,
+            written: Written::default(),
             begun,
         };
         if !plugin.code.configured {
@@ -117,7 +121,8 @@ impl Running {
         let state = self.store.data_mut();
         state.begin_call();
         let time = state.terms.limits.time;
-        let result = within(time, call(self)).await;
+        let (result, at_once) = within(time, call(self)).await;
+        self.written.ran(at_once);
         charge(health, &self.store);
         match result {
             Some(Ok(result)) => Ok(result),
@@ -152,12 +157,13 @@ pub(super) fn charge(health: &Health, store: &Store<State>) {
     }
 }
 
-/// What a future comes to within a time; none if it takes longer. Most calls
-/// end at their first poll, and for those no timer is set.
-async fn within<F: Future>(time: Duration, future: F) -> Option<F::Output> {
+/// What a future comes to within a time, none if it takes longer, and whether
+/// it came to it at once. Most calls end at their first poll, and for those no
+/// timer is set.
+async fn within<F: Future>(time: Duration, future: F) -> (Option<F::Output>, bool) {
     let mut future = pin!(future);
     if let Poll::Ready(value) = poll!(&mut future) {
-        return Some(value);
+        return (Some(value), true);
     }
-    tokio::time::timeout(time, future).await.ok()
+    (tokio::time::timeout(time, future).await.ok(), false)
 }

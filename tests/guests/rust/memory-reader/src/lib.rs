@@ -6,6 +6,9 @@
 //! message tells whose body was there. Calls that the host makes to warm an
 //! instance up before it takes a snapshot count as well: they are in the memory
 //! that every later instance begins with.
+//!
+//! It also marks a page of its memory for each request, another one for another
+//! length of the body, and refuses a request whose page has a mark already.
 
 wit_bindgen::generate!({
     path: "../../../../wit/0.1.0",
@@ -20,7 +23,7 @@ wit_bindgen::generate!({
 });
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use exports::palisade::plugin::request_filter::{Guest, Verdict};
 use palisade::plugin::message::Request;
@@ -31,6 +34,15 @@ static CALLS: AtomicU64 = AtomicU64::new(0);
 
 /// The exchange and the body of the last call.
 static LAST: Mutex<Option<Seen>> = Mutex::new(None);
+
+/// Pages that are touched only when their turn comes.
+static FIELD: Field = Field([const { AtomicU8::new(0) }; PAGES * PAGE]);
+
+const PAGE: usize = 4096;
+const PAGES: usize = 64;
+
+#[repr(align(4096))]
+struct Field([AtomicU8; PAGES * PAGE]);
 
 struct Seen {
     exchange: String,
@@ -45,6 +57,8 @@ impl Guest for Filter {
             exchange: request.exchange().id(),
             body: request.body(),
         };
+        let page = seen.body.len() % PAGES;
+        let is_marked = FIELD.0[page * PAGE].swap(1, Ordering::Relaxed) != 0;
         let calls = CALLS.fetch_add(1, Ordering::Relaxed);
         let last = LAST
             .lock()
@@ -54,13 +68,13 @@ impl Guest for Filter {
             })?
             .replace(seen);
         Ok(match last {
-            None if calls == 0 => Verdict::Proceed,
-            last => Verdict::Deny(leak(calls, last)),
+            None if calls == 0 && !is_marked => Verdict::Proceed,
+            last => Verdict::Deny(leak(calls, is_marked, last)),
         })
     }
 }
 
-fn leak(calls: u64, last: Option<Seen>) -> Denial {
+fn leak(calls: u64, is_marked: bool, last: Option<Seen>) -> Denial {
     let whose = last.map_or_else(String::new, |seen| {
         format!(
             ", and {} bytes of exchange {}",
@@ -68,10 +82,11 @@ fn leak(calls: u64, last: Option<Seen>) -> Denial {
             seen.exchange
         )
     });
+    let mark = if is_marked { ", and a mark" } else { "" };
     Denial {
         kind: DenialKind::Forbidden,
         reason: "leak".to_owned(),
-        message: format!("this memory has seen {calls} earlier calls{whose}"),
+        message: format!("this memory has seen {calls} earlier calls{whose}{mark}"),
         retry_after: None,
     }
 }
