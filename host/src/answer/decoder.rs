@@ -2,6 +2,7 @@
 //! its sandbox, or by the host itself where the answer is in the client's own
 //! dialect and the host reads that.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -105,7 +106,7 @@ impl Decoder {
                     return Ok(Vec::new());
                 }
                 let name = adapter.name.clone();
-                let decoding = adapter.decode(exchange, frames, over);
+                let decoding = pin!(adapter.decode(exchange, frames, over));
                 let decoded = timing.measure(&name, decoding).await;
                 decoded.map_err(|e| Failure::plugin(&name, "provider", &e))
             }

@@ -1,6 +1,8 @@
 //! The filters of answers of one exchange, one after another: what the first
 //! passes on, the second sees.
 
+use std::pin::pin;
+
 use crate::event::ModelEvent;
 use crate::failure::Failure;
 use crate::generation::Member;
@@ -122,8 +124,10 @@ impl Guards {
                 continue;
             }
             let plugin = guard.member.plugin.clone();
-            let running = guard.run(exchange, &events, last);
-            let result = self.timing.measure(&plugin.name, running).await;
+            let result = {
+                let running = pin!(guard.run(exchange, &events, last));
+                self.timing.measure(&plugin.name, running).await
+            };
             match result {
                 Ok(passed) => {
                     events = passed.events;

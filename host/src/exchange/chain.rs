@@ -2,6 +2,7 @@
 //! decision or its failure means.
 
 use std::future::Future;
+use std::pin::{Pin, pin};
 
 use bytes::Bytes;
 
@@ -112,8 +113,10 @@ impl Chain<'_> {
         }
         if let Some(rewriter) = self.route.rewriter.clone() {
             let timing = self.timing.clone();
-            let rewriting = self.rewrite(&rewriter);
-            let rewritten = timing.measure(&rewriter.plugin.name, rewriting).await;
+            let rewritten = {
+                let rewriting = pin!(self.rewrite(&rewriter));
+                timing.measure(&rewriter.plugin.name, rewriting).await
+            };
             self.allow(&rewriter, Stage::Rewriter, rewritten)?;
         }
         self.encode().await
@@ -127,8 +130,10 @@ impl Chain<'_> {
             return Ok(None);
         }
         let timing = self.timing.clone();
-        let checking = self.check(index, &member);
-        let checked = timing.measure(&member.plugin.name, checking).await;
+        let checked = {
+            let checking = pin!(self.check(index, &member));
+            timing.measure(&member.plugin.name, checking).await
+        };
         match self.allow(&member, Stage::RequestFilter, checked)? {
             None | Some(Verdict::Proceed) => Ok(None),
             Some(Verdict::Deny(denial)) => Err(self.denied(&member, Failure::denied(denial))),
@@ -172,7 +177,7 @@ impl Chain<'_> {
     /// request is on its way.
     async fn answer_of(
         &mut self,
-        sending: impl Future<Output = Result<Incoming, Failure>>,
+        sending: Pin<&mut impl Future<Output = Result<Incoming, Failure>>>,
     ) -> Result<Incoming, Failure> {
         let spent = std::mem::take(&mut self.spent);
         let taking_down = async {
@@ -182,7 +187,7 @@ impl Chain<'_> {
             }
             drop(spent);
         };
-        let both = futures_util::future::join(sending, taking_down);
+        let both = pin!(futures_util::future::join(sending, taking_down));
         self.timing.measure(UPSTREAM, both).await.0
     }
 
@@ -196,16 +201,16 @@ impl Chain<'_> {
             on_failure: OnFailure::Reject,
         };
         self.translate(&member)?;
-        let encoded = async {
-            let mut instance = Instance::start(&member.plugin).await?;
-            let action = instance
-                .encode(&mut self.exchange, &mut self.request)
-                .await?;
-            Ok((instance, action))
+        let encoded = {
+            let (exchange, request) = (&mut self.exchange, &mut self.request);
+            let encoding = pin!(async {
+                let mut instance = Instance::start(&member.plugin).await?;
+                let action = instance.encode(exchange, request).await?;
+                Ok((instance, action))
+            });
+            self.timing.measure(&member.plugin.name, encoding).await
         };
-        let timed = self.timing.measure(&member.plugin.name, encoded);
-        let (instance, action) = timed
-            .await
+        let (instance, action) = encoded
             .map_err(|error: CallError| Failure::plugin(&member.plugin.name, "provider", &error))?;
         match action {
             Action::Send(request) => Ok(Decision::Send(Box::new((instance, request)))),
@@ -318,7 +323,7 @@ impl Chain<'_> {
             return Err(Failure::new(Kind::Internal, "the route has no adapter"));
         };
         let outgoing = Outgoing::new(adapter, method, upstream, body)?;
-        let sending = outgoing.send(client, self.route.first_byte_timeout);
+        let sending = pin!(outgoing.send(client, self.route.first_byte_timeout));
         let spoken = self.exchange.facts.dialect;
         let same = spoken.is_none_or(|spoken| answered_in.is_some_and(|dialect| dialect == spoken));
         let guards = self.guards();
@@ -341,9 +346,11 @@ impl Chain<'_> {
             return answer::passed_through(incoming, watched, origin, &self.route).await;
         };
         let head = answer::Kept::of(&incoming);
-        let (exchange, route) = (&mut self.exchange, &self.route);
-        let source = Source::upstream(incoming, by, framing, exchange, route);
-        let source = self.timing.measure(route.provider.name(), source).await?;
+        let source = {
+            let (exchange, route) = (&mut self.exchange, &self.route);
+            let opening = pin!(Source::upstream(incoming, by, framing, exchange, route));
+            self.timing.measure(route.provider.name(), opening).await?
+        };
         let flow = Flow::new(source, guards, self.exchange, self.route);
         let flow = flow.timed(self.timing);
         answer::of_events(flow, spoken, origin, Some(head)).await
@@ -371,7 +378,7 @@ impl Chain<'_> {
         self.read_where_it_goes(&upstream.upstream.path_of(&target.path))?;
         let body = self.request.body.bytes().clone().into();
         let outgoing = direct::outgoing(upstream, target, headers, body)?;
-        let sending = outgoing.send(client, self.route.first_byte_timeout);
+        let sending = pin!(outgoing.send(client, self.route.first_byte_timeout));
         let incoming = self.answer_of(sending).await?;
         let facts = &self.exchange.facts;
         let watched = facts.dialect.map(|dialect| (dialect, facts.clone()));

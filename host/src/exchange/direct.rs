@@ -5,6 +5,7 @@
 //! asks for the model, the body is not held: it goes up piece by piece, as fast
 //! as the upstream takes it.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, Method};
@@ -76,7 +77,7 @@ pub(super) async fn relay(
     recorder.count_request(relaying.count);
     let outgoing = outgoing(direct, &head.target, &head.headers, sent)?;
     let outgoing = outgoing.after(relaying.over);
-    let sending = outgoing.send(client, route.first_byte_timeout);
+    let sending = pin!(outgoing.send(client, route.first_byte_timeout));
     let incoming = recorder.timing().measure(UPSTREAM, sending).await?;
     let origin = Origin {
         same_dialect: true,

@@ -74,7 +74,8 @@ impl Instance {
         let begun = Instant::now();
         let running = match plugin.pool.take(plugin).await {
             Some(running) => Ok(running),
-            None => make(plugin).await,
+            // Most find one; the state of the others is large.
+            None => Box::pin(make(plugin)).await,
         };
         plugin.health.took(begun.elapsed());
         match running {

@@ -99,7 +99,7 @@ impl Pool {
         }
         loop {
             let mut running = self.idle.take()?;
-            if running.served == 0 || running.clear(&plugin.health).await.is_ok() {
+            if running.served == 0 || Box::pin(running.clear(&plugin.health)).await.is_ok() {
                 return Some(running);
             }
         }

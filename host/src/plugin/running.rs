@@ -1,7 +1,7 @@
 //! A component that has been instantiated and configured: its store, and the
 //! limits that hold while one of its functions runs.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
@@ -62,8 +62,10 @@ impl Running {
         });
         store.set_hostcall_fuel(limits.transfer);
 
-        let linking = plugin.code.pre.instantiate_async(&mut store);
-        let (linked, _) = within(limits.time, linking).await;
+        let (linked, _) = {
+            let linking = pin!(plugin.code.pre.instantiate_async(&mut store));
+            within(limits.time, linking).await
+        };
         charge(&plugin.health, &store);
         let linked = match linked {
             Some(Ok(linked)) => linked,
@@ -121,7 +123,10 @@ impl Running {
         let state = self.store.data_mut();
         state.begin_call();
         let time = state.terms.limits.time;
-        let (result, at_once) = within(time, call(self)).await;
+        let (result, at_once) = {
+            let calling = pin!(call(self));
+            within(time, calling).await
+        };
         self.written.ran(at_once);
         charge(health, &self.store);
         match result {
@@ -160,8 +165,7 @@ pub(super) fn charge(health: &Health, store: &Store<State>) {
 /// What a future comes to within a time, none if it takes longer, and whether
 /// it came to it at once. Most calls end at their first poll, and for those no
 /// timer is set.
-async fn within<F: Future>(time: Duration, future: F) -> (Option<F::Output>, bool) {
-    let mut future = pin!(future);
+async fn within<F: Future>(time: Duration, mut future: Pin<&mut F>) -> (Option<F::Output>, bool) {
     if let Poll::Ready(value) = poll!(&mut future) {
         return (Some(value), true);
     }

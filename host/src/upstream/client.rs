@@ -104,7 +104,8 @@ impl Client {
         headers.entry(ACCEPT).or_insert(any);
         headers.insert(ACCEPT_ENCODING, CODINGS);
         if request.uri().scheme() == Some(&Scheme::HTTPS) {
-            let response = self.send_securely(request).await?;
+            // Its state is several times that of the other way.
+            let response = Box::pin(self.send_securely(request)).await?;
             return Ok(unpacked(response, Received::Brought).await);
         }
         let response = self.plain.send(request).await?;

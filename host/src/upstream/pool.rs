@@ -99,13 +99,18 @@ impl Pool {
                 },
             }
         }
-        let stream = self.connector.clone().oneshot(to.clone()).await?;
-        let connection = Connection::over(stream).await?;
+        // Most need none, and its state is large.
+        let connection = Box::pin(self.connect(&to)).await?;
         self.look_on();
         match connection.send(request).await {
             Ok(response) => Ok(self.holding(response, exchange)),
             Err(error) => Err(error.into_error().into()),
         }
+    }
+
+    async fn connect(&self, to: &Uri) -> Result<Box<Connection>, BoxError> {
+        let stream = self.connector.clone().oneshot(to.clone()).await?;
+        Ok(Connection::over(stream).await?)
     }
 
     /// The connection stays with the answer. If the client has more to send,
