@@ -22,14 +22,13 @@ pub struct Bench {
     /// that are there, if none is named.
     #[arg(long, value_delimiter = ',')]
     pub subjects: Vec<String>,
-    /// Interleaved rounds, of which the report shows the medians: 3, or 1 with
+    /// Interleaved rounds, of which the report shows the medians: 7, or 1 with
     /// --quick, if not given.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub rounds: Option<u16>,
-    /// Seconds for which each load is measured: 2, or 1 with --quick, if not
-    /// given.
-    #[arg(long)]
-    pub seconds: Option<f64>,
+    /// Seconds for which each load is measured.
+    #[arg(long, default_value_t = 1.0)]
+    pub seconds: f64,
     /// Only the cases that say most.
     #[arg(long, conflicts_with_all = ["sizes", "clients"])]
     pub quick: bool,

@@ -87,8 +87,8 @@ pub fn run(wanted: &arguments::Bench) -> anyhow::Result<()> {
 pub fn measure(wanted: &arguments::Bench) -> anyhow::Result<Report> {
     let (upstream, address) = upstream(Duration::ZERO)?;
     let workshop = workshop(&wanted.program, address)?;
-    let (cases, rounds, seconds) = plan(wanted);
-    let time = Duration::from_secs_f64(seconds);
+    let (cases, rounds) = plan(wanted);
+    let time = Duration::from_secs_f64(wanted.seconds);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -108,7 +108,7 @@ pub fn measure(wanted: &arguments::Bench) -> anyhow::Result<Report> {
     Ok(Report {
         machine,
         rounds,
-        seconds,
+        seconds: wanted.seconds,
         cases,
         rows,
         scaling,
@@ -116,10 +116,10 @@ pub fn measure(wanted: &arguments::Bench) -> anyhow::Result<Report> {
     })
 }
 
-fn plan(wanted: &arguments::Bench) -> (Vec<Case>, usize, f64) {
-    let (rounds, seconds) = if wanted.quick { (1, 1.0) } else { (3, 2.0) };
+fn plan(wanted: &arguments::Bench) -> (Vec<Case>, usize) {
+    // Fewer rounds tell more of what else the machine did than of the subjects.
+    let rounds = if wanted.quick { 1 } else { 7 };
     let rounds = wanted.rounds.map_or(rounds, usize::from);
-    let seconds = wanted.seconds.unwrap_or(seconds);
     let cases = if wanted.quick {
         workload::quick()
     } else if wanted.sizes.is_empty() && wanted.clients.is_empty() {
@@ -135,7 +135,7 @@ fn plan(wanted: &arguments::Bench) -> (Vec<Case>, usize, f64) {
         let sizes = or(&wanted.sizes, &[512, 10 << 10, 100 << 10]);
         workload::full(&sizes, &or(&wanted.clients, &[1, 16, 64]))
     };
-    (cases, rounds, seconds)
+    (cases, rounds)
 }
 
 /// Starts what is wanted and there; one that does not serve is told of and

@@ -78,7 +78,7 @@ fn loads(counting: PathBuf) -> Bench {
     Bench {
         subjects: LOADS.map(str::to_owned).to_vec(),
         rounds: None,
-        seconds: None,
+        seconds: 1.0,
         quick: true,
         sizes: Vec::new(),
         clients: Vec::new(),
