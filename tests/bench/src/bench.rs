@@ -23,6 +23,7 @@ const SCALING: Case = Case {
     bytes: 512,
     streamed: false,
     clients: 64,
+    rate: None,
 };
 
 /// Where things are.

@@ -24,6 +24,7 @@ const CASE: Case = Case {
     bytes: 512,
     streamed: false,
     clients: 1,
+    rate: None,
 };
 
 /// Before what is measured.

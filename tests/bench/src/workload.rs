@@ -21,6 +21,10 @@ pub struct Case {
     pub streamed: bool,
     /// Clients, each of which asks again when it has its answer.
     pub clients: usize,
+    /// Requests a second that all of them ask together, none before its time;
+    /// as many as they can if there is none.
+    #[serde(default)]
+    pub rate: Option<u32>,
 }
 
 impl fmt::Display for Case {
@@ -28,27 +32,37 @@ impl fmt::Display for Case {
         let kilobytes = self.bytes as f64 / 1024.0;
         let what = if self.streamed { "stream, " } else { "" };
         let plural = if self.clients == 1 { "" } else { "s" };
-        write!(f, "{what}{kilobytes} KB, {} client{plural}", self.clients)
+        write!(f, "{what}{kilobytes} KB, {} client{plural}", self.clients)?;
+        match self.rate {
+            Some(rate) => write!(f, ", {rate}/s"),
+            None => Ok(()),
+        }
     }
 }
+
+/// Requests a second that every compiled gateway has time for, on two cores
+/// which load and upstream share.
+pub const RATE: u32 = 4_000;
 
 /// The cases of the targets, and those that show how a subject bends.
 pub fn usual() -> Vec<Case> {
     let whole = [
-        (512, 1),
-        (512, 16),
-        (512, 64),
-        (10 << 10, 16),
-        (100 << 10, 16),
+        (512, 1, None),
+        (512, 16, Some(RATE)),
+        (512, 16, None),
+        (512, 64, None),
+        (10 << 10, 16, None),
+        (100 << 10, 16, None),
     ];
-    let streamed = [(512, 1), (512, 16)];
+    let streamed = [(512, 1, None), (512, 16, None)];
     let cases = whole.iter().map(|case| (case, false));
     let cases = cases.chain(streamed.iter().map(|case| (case, true)));
     cases
-        .map(|((bytes, clients), streamed)| Case {
+        .map(|((bytes, clients, rate), streamed)| Case {
             bytes: *bytes,
             streamed,
             clients: *clients,
+            rate: *rate,
         })
         .collect()
 }
@@ -68,6 +82,7 @@ pub fn full(sizes: &[usize], clients: &[usize]) -> Vec<Case> {
                 bytes: *bytes,
                 streamed,
                 clients: *clients,
+                rate: None,
             });
             cases.extend(of_size);
         }

@@ -93,14 +93,10 @@ pub async fn run(
     });
     let clients = LocalSet::new();
     let mut running = Vec::new();
-    for _ in 0..case.clients {
-        let client = client(
-            target.address,
-            request.clone(),
-            case.streamed,
-            shared.clone(),
-        );
-        running.push(clients.spawn_local(client));
+    for number in 0..case.clients {
+        let pace = case.rate.map(|rate| Pace::new(case.clients, number, rate));
+        let to = (target.address, request.clone(), case.streamed);
+        running.push(clients.spawn_local(client(to, pace, shared.clone())));
     }
     let used = || process.map(Process::processor_time).unwrap_or_default();
     let (elapsed, processor_time) = clients
@@ -136,11 +132,50 @@ pub async fn run(
     })
 }
 
+/// When one of several clients asks, so that all together keep to a rate.
+struct Pace {
+    next: Instant,
+    interval: Duration,
+}
+
+impl Pace {
+    /// Of `clients`, the one with a number asks first after its share of the
+    /// time between two requests of its own.
+    fn new(clients: usize, number: usize, rate: u32) -> Self {
+        let between = Duration::from_secs(1) / rate;
+        let times = |count: usize| between * u32::try_from(count).unwrap_or(u32::MAX);
+        Self {
+            next: Instant::now() + times(number),
+            interval: times(clients),
+        }
+    }
+
+    /// Waits for the time of a request, and answers from when on the request
+    /// waits: from then, or from its time if the last answer came after that.
+    /// That a timer is late is not the subject's fault.
+    async fn turn(&mut self) -> Instant {
+        let due = self.next;
+        self.next += self.interval;
+        if due <= Instant::now() {
+            return due;
+        }
+        tokio::time::sleep_until(due.into()).await;
+        Instant::now()
+    }
+}
+
 /// One client: asks until it is told to stop.
-async fn client(address: SocketAddr, request: Rc<[u8]>, streamed: bool, shared: Rc<Shared>) {
+async fn client(
+    (address, request, streamed): (SocketAddr, Rc<[u8]>, bool),
+    mut pace: Option<Pace>,
+    shared: Rc<Shared>,
+) {
     let mut kept = None;
     while !shared.stops.get() {
-        let begun = Instant::now();
+        let begun = match &mut pace {
+            Some(pace) => pace.turn().await,
+            None => Instant::now(),
+        };
         let asked = async {
             let mut connection = match kept.take() {
                 Some(connection) => connection,

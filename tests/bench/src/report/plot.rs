@@ -19,13 +19,13 @@ const PLOTS: [Plot; 3] = [
         file: "processor.svg",
         title: "Processor time for a request, µs",
         figure: |s| s.processor,
-        shows: |case| case.clients == 16,
+        shows: |case| case.clients == 16 && case.rate.is_none(),
     },
     Plot {
         file: "throughput.svg",
         title: "Requests a second",
         figure: |s| Some(s.throughput),
-        shows: |case| case.clients == 16 && case.bytes == 512,
+        shows: |case| case.clients == 16 && case.bytes == 512 && case.rate.is_none(),
     },
     Plot {
         file: "latency.svg",
