@@ -82,7 +82,7 @@ pub(super) async fn serve(serving: Serving, stream: TcpStream) {
         let (gateway, client) = (gateway.clone(), client.clone());
         let exchange = UnderWay::begin(&counted);
         // hyper keeps room for what this returns as long as the connection is
-        // there, and an answer may take long: eight kilobytes for each.
+        // there, and an answer may take long: kilobytes for each.
         Box::pin(async move {
             let response = exchange::handle(&gateway, &client, request).await;
             Ok::<_, Infallible>(response.map(|body| Watched { body, exchange }))
