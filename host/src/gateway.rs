@@ -7,16 +7,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
 
 use crate::generation::{Cause, Generation, History, Lived, Overtaken, RollbackError, Stay, Turn};
+use crate::permits::{Permit, Permits};
 use crate::plugin::Plugin;
 
 pub struct Gateway {
     live: ArcSwap<Generation>,
     /// Held while the live generation is replaced.
     past: Mutex<Past>,
-    exchanges: Arc<Semaphore>,
+    exchanges: Arc<Permits>,
     /// Told whenever a generation has no exchange any more.
     idle: Arc<Notify>,
     started: SystemTime,
@@ -39,13 +40,13 @@ pub struct Disabled {
 /// An exchange's place, which it holds until its last byte.
 #[derive(Debug)]
 pub struct Place {
-    _permit: OwnedSemaphorePermit,
+    _permit: Permit,
     _stay: Stay,
 }
 
 impl Gateway {
     pub fn new(generation: Generation) -> Self {
-        let exchanges = Arc::new(Semaphore::new(generation.server.max_exchanges as usize));
+        let exchanges = Permits::new(generation.server.max_exchanges as usize);
         let (history, live) = History::new(generation);
         Self {
             live: ArcSwap::new(live),
@@ -176,7 +177,7 @@ impl Gateway {
     /// A place for an exchange on a generation; none if all are taken.
     pub fn admit(&self, generation: &Arc<Generation>) -> Option<Place> {
         Some(Place {
-            _permit: self.exchanges.clone().try_acquire_owned().ok()?,
+            _permit: self.exchanges.take()?,
             _stay: Stay::new(generation.clone(), self.idle.clone()),
         })
     }

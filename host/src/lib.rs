@@ -25,7 +25,8 @@
 //! Beneath all: [`json`] (edits that touch nothing else), [`message`] (what
 //! plugins see), [`event`] (what models say), [`failure`] (how an exchange
 //! fails), [`secret`], [`veil`] (covering a secret in what comes back),
-//! [`timing`] (where the time of an exchange went).
+//! [`timing`] (where the time of an exchange went), [`permits`] (how many at a
+//! time).
 //!
 //! # Invariants
 //!
@@ -68,6 +69,7 @@ pub mod generation;
 pub mod json;
 pub mod manifest;
 pub mod message;
+pub mod permits;
 pub mod plugin;
 pub mod process;
 pub mod record;

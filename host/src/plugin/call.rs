@@ -10,7 +10,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, WasmBacktrace};
 
@@ -18,6 +17,7 @@ use super::running::Running;
 use super::state::State;
 use super::{ConfigError, Denied, Plugin};
 use crate::message::Exchange;
+use crate::permits::Permit;
 
 /// Why a call gave no result.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -178,7 +178,7 @@ pub struct Spent {
     #[expect(dead_code, reason = "held for its drop")]
     instance: Instance,
     #[expect(dead_code, reason = "held for its drop")]
-    place: OwnedSemaphorePermit,
+    place: Permit,
 }
 
 impl Instance {
@@ -186,7 +186,7 @@ impl Instance {
     /// wait already it is gone at once: each has a place that another exchange
     /// may want.
     pub fn spent(self) -> Option<Spent> {
-        let place = self.plugin.places.spent.clone().try_acquire_owned().ok()?;
+        let place = self.plugin.places.spent.take()?;
         Some(Spent {
             instance: self,
             place,

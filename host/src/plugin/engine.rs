@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use wasmtime::component::{HasData, Linker};
 use wasmtime::{
     Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, OptLevel,
@@ -23,6 +22,7 @@ use super::limits::{MAX_MEMORY, MAX_TABLE};
 use super::state::State;
 use crate::bindings::key_value::wasi::keyvalue;
 use crate::bindings::palisade::plugin::message;
+use crate::permits::Permits;
 
 /// How often running plugins are interrupted to let others have the thread and
 /// to look at their deadline. Shorter buys little: a call lasts microseconds.
@@ -45,12 +45,12 @@ pub struct Engines {
 #[derive(Debug, Clone)]
 pub(super) struct Places {
     /// For instances that are kept for the length of an answer.
-    pub(super) kept: Arc<Semaphore>,
+    pub(super) kept: Arc<Permits>,
     /// For instances that have done their part and wait to be taken down.
-    pub(super) spent: Arc<Semaphore>,
+    pub(super) spent: Arc<Permits>,
     /// For instances that have been put back and wait for an exchange of their
     /// plugin.
-    pub(super) waiting: Arc<Semaphore>,
+    pub(super) waiting: Arc<Permits>,
     /// Those that may have instances which wait.
     plugins: Arc<Mutex<Vec<Weak<Plugin>>>>,
 }
@@ -97,9 +97,9 @@ impl Engines {
             serving: serving(instances)?,
             rehearsing: rehearsing()?,
             places: Places {
-                kept: Arc::new(Semaphore::new(kept as usize)),
-                spent: Arc::new(Semaphore::new((instances / SPENT) as usize)),
-                waiting: Arc::new(Semaphore::new((instances / WAITING) as usize)),
+                kept: Permits::new(kept as usize),
+                spent: Permits::new((instances / SPENT) as usize),
+                waiting: Permits::new((instances / WAITING) as usize),
                 plugins: Arc::default(),
             },
         };

@@ -126,7 +126,7 @@ impl Pool {
         if self.idle.rests() {
             return;
         }
-        let Ok(place) = plugin.places.waiting.clone().try_acquire_owned() else {
+        let Some(place) = plugin.places.waiting.take() else {
             return;
         };
         if running.put_back(plugin).now_or_never().flatten().is_some() {

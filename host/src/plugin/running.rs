@@ -8,7 +8,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::poll;
-use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::component::{Instance as Linked, ResourceAny};
 use wasmtime::{Store, UpdateDeadline, format_err};
 
@@ -20,6 +19,7 @@ use super::reset::Reset;
 use super::stages::Guests;
 use super::state::State;
 use super::{ConfigError, Plugin};
+use crate::permits::Permit;
 use crate::timing;
 
 /// See the module.
@@ -33,7 +33,7 @@ pub(super) struct Running {
     pub(super) owned: Vec<ResourceAny>,
     /// Its place among those that are kept for the length of an answer, or
     /// among those that wait.
-    pub(super) kept: Option<OwnedSemaphorePermit>,
+    pub(super) kept: Option<Permit>,
     /// What puts it back, once that has been looked for.
     pub(super) reset: Option<Reset>,
     /// Which pages it has written to.

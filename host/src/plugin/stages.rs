@@ -122,8 +122,7 @@ impl Instance {
         let running = self.running()?;
         running.owned.push(owned);
         if running.kept.is_none() {
-            let place = places.try_acquire_owned();
-            running.kept = Some(place.map_err(|_| CallError::Exhausted)?);
+            running.kept = Some(places.take().ok_or(CallError::Exhausted)?);
         }
         Ok(())
     }
