@@ -2,7 +2,7 @@
 //!
 //! ```sh
 //! cargo run --release -p bench -- --install-peers   # once, and only to compare
-//! cargo run --release -p bench                      # all subjects, about 15 minutes
+//! cargo run --release -p bench                      # all subjects, half an hour
 //! cargo run --release -p bench -- --quick           # of what says most, one round
 //! cargo run --release -p bench -- streams           # 10,000 slow streams at a time
 //! cargo run --release -p bench -- reload            # saving plugins under load
