@@ -20,14 +20,26 @@ use crate::timing::Timing;
 /// and told of. At 1 KiB a record this is 8 MiB a logger.
 const QUEUE: usize = 8192;
 
-/// The most records in one batch, how long an incomplete one waits, and how
-/// often it is looked at meanwhile: to be woken by each record would cost each
-/// exchange a call of the kernel.
+/// The most records in one batch.
 const BATCH: usize = 256;
-const BATCH_WAIT: Duration = Duration::from_millis(100);
-const BATCH_LOOK: Duration = Duration::from_millis(50);
 
-/// How many times `BATCH_WAIT` a logger waits for an instance: a minute.
+/// How many records are enough for a batch, how long one with fewer waits, and
+/// how often it is looked at meanwhile: to be woken by each record would cost
+/// each exchange a call of the kernel. What is enough is little, since exchanges
+/// wait for the core that writes a batch.
+const ENOUGH: usize = 32;
+const BATCH_WAIT: Duration = Duration::from_millis(10);
+const BATCH_LOOK: Duration = Duration::from_millis(2);
+
+/// A logger rests so many times as long as its last batch took, within a bound:
+/// one that is slow to start is given more records at a time, and not started
+/// more often.
+const RESTS: u32 = 4;
+const MAX_REST: Duration = Duration::from_millis(100);
+
+/// How long a logger waits for an instance before it looks again, and how many
+/// times: a minute.
+const INSTANCE_WAIT: Duration = Duration::from_millis(100);
 const INSTANCE_WAITS: u32 = 600;
 
 /// What is known of an exchange so far.
@@ -249,6 +261,14 @@ impl Logger {
     }
 }
 
+/// Whether a batch of so many records, which has waited for so long, waits for
+/// more, if the last one took so long.
+fn waits(records: usize, waited: Duration, took: Duration) -> bool {
+    let rests = waited < took.saturating_mul(RESTS).min(MAX_REST);
+    let is_short = records < ENOUGH && waited < BATCH_WAIT;
+    records < BATCH && (rests || is_short)
+}
+
 /// The task that gives a logger its batches.
 struct Writer {
     plugin: Arc<Plugin>,
@@ -258,18 +278,19 @@ struct Writer {
 
 impl Writer {
     async fn run(mut self) {
+        let mut took = Duration::ZERO;
         while let Some(first) = self.entries.recv().await {
             // A few more may be on their way; one call for many is cheaper.
-            let end = Instant::now() + BATCH_WAIT;
-            while self.entries.len() + 1 < BATCH
-                && !self.entries.is_closed()
-                && Instant::now() < end
+            let since = Instant::now();
+            while !self.entries.is_closed() && waits(self.entries.len() + 1, since.elapsed(), took)
             {
                 tokio::time::sleep(BATCH_LOOK).await;
             }
             let more = std::iter::from_fn(|| self.entries.try_recv().ok());
             let batch: Vec<_> = std::iter::once(first).chain(more).take(BATCH).collect();
+            let begun = Instant::now();
             self.write(&batch).await;
+            took = begun.elapsed();
         }
     }
 
@@ -308,11 +329,41 @@ impl Writer {
     async fn once(&self, batch: &[Entry]) -> Result<(), CallError> {
         for _ in 0..INSTANCE_WAITS {
             match Instance::start(&self.plugin).await {
-                Err(CallError::Exhausted) => tokio::time::sleep(BATCH_WAIT).await,
+                Err(CallError::Exhausted) => tokio::time::sleep(INSTANCE_WAIT).await,
                 Err(error) => return Err(error),
                 Ok(mut instance) => return instance.write(batch).await,
             }
         }
         Err(CallError::Exhausted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_waits_for_enough_records_and_rests_after_a_long_one() {
+        let short = Duration::from_micros(300);
+        let long = Duration::from_millis(20);
+        let cases = [
+            // Records, milliseconds that it has waited, what the last took.
+            (1, 0, Duration::ZERO, true),
+            (31, 9, short, true),
+            (1, 10, short, false),
+            (32, 2, short, false),
+            (32, 0, short, true),
+            // Four times twenty milliseconds.
+            (32, 79, long, true),
+            (1, 80, long, false),
+            (255, 99, Duration::from_secs(60), true),
+            (255, 100, Duration::from_secs(60), false),
+            (256, 0, long, false),
+        ];
+        for (records, waited, took, expected) in cases {
+            let waited = Duration::from_millis(waited);
+            let found = waits(records, waited, took);
+            assert_eq!(found, expected, "{records}, {waited:?}, {took:?}");
+        }
     }
 }
