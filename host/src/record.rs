@@ -32,8 +32,8 @@ const BATCH_WAIT: Duration = Duration::from_millis(10);
 const BATCH_LOOK: Duration = Duration::from_millis(2);
 
 /// A logger rests so many times as long as its last batch took, within a bound:
-/// one that is slow to start is given more records at a time, and not started
-/// more often.
+/// one that is slow to start is given more records at a time, and takes a fifth
+/// of a core at the most while it keeps up.
 const RESTS: u32 = 4;
 const MAX_REST: Duration = Duration::from_millis(100);
 
