@@ -4,10 +4,22 @@
 //!
 //! Bit n of a mask is about byte n.
 
-use fearless_simd::{Simd, prelude::*, u8x64};
+use fearless_simd::{Simd, prelude::*, u8x16, u8x64};
 
 /// How many bytes are looked at together.
 pub const WIDTH: usize = 64;
+
+/// How many bytes the narrowest registers hold.
+pub const NARROW: usize = 16;
+
+/// Of so few bytes what is not printable ASCII, and quotes and backslashes.
+#[inline(always)]
+pub fn odd<S: Simd>(simd: S, bytes: &[u8; NARROW]) -> u64 {
+    let bytes = u8x16::from_slice(simd, bytes);
+    let unusual = (bytes - b' ').simd_gt(b'~' - b' ');
+    let marks = bytes.simd_eq(b'"') | bytes.simd_eq(b'\\');
+    (unusual | marks).to_bitmask()
+}
 
 /// A block of a string, in registers as wide as the processor's. What uses one
 /// is compiled for each width, and inlined wholly into where that is chosen
