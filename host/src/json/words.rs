@@ -66,33 +66,37 @@ fn search<'j>(pieces: impl Iterator<Item = Cow<'j, str>>, words: &[impl AsRef<st
             *found = *found || finder.find(window).is_some();
         }
     };
-    let mut window = Vec::with_capacity(WINDOW);
+    // The beginning of a word may be the end of a window.
+    let kept = longest.min(WINDOW / 2);
+    let mut window = vec![0; WINDOW];
+    let mut filled = 0;
     for piece in pieces {
         let mut rest = piece.as_bytes();
         while !rest.is_empty() {
-            let (now, later) = rest.split_at(rest.len().min(WINDOW - window.len()));
-            let before = window.len();
-            window.extend_from_slice(now);
-            lower(&mut window[before..]);
+            let room = &mut window[filled..];
+            let (now, later) = rest.split_at(rest.len().min(room.len()));
+            lower(now, room);
+            filled += now.len();
             rest = later;
-            if window.len() == WINDOW {
+            if filled == WINDOW {
                 look(&window);
-                // The beginning of a word may be the end of this window.
-                window.drain(..WINDOW - longest.min(WINDOW / 2));
+                window.copy_within(WINDOW - kept.., 0);
+                filled = kept;
             }
         }
     }
-    look(&window);
+    look(&window[..filled]);
     found
 }
 
-/// Makes ASCII letters small, with the widest registers.
-fn lower(text: &mut [u8]) {
+/// Copies text to where there is room for it, with its ASCII letters small, by
+/// the widest registers.
+fn lower(text: &[u8], room: &mut [u8]) {
     #[inline(always)]
-    fn each<S: Simd>(_: S, text: &mut [u8]) {
-        for byte in text {
-            byte.make_ascii_lowercase();
+    fn each<S: Simd>(_: S, text: &[u8], room: &mut [u8]) {
+        for (byte, small) in text.iter().zip(room) {
+            *small = byte.to_ascii_lowercase();
         }
     }
-    dispatch!(Level::new(), simd => each(simd, text));
+    dispatch!(Level::new(), simd => each(simd, text, room));
 }
