@@ -66,9 +66,21 @@ async fn an_edit_of_the_model_changes_only_those_bytes() {
     let upstream = upstream().await;
     let manifest = manifest(&upstream.url, "", "rewriter = \"rewriter\"");
     let palisade = Palisade::start(&manifest).await;
-    post(&palisade.url, CHAT, BODY).await;
-    let sent = String::from_utf8(upstream.single().body).unwrap();
-    assert_eq!(sent, BODY.replace("\"gpt\\u002d4o\"", "\"other\""));
+    // One that is sent as it is put together, and one in pieces.
+    let bodies = [
+        BODY.to_owned(),
+        BODY.replace("😀", &"😀 \\n".repeat(50_000)),
+    ];
+    for body in &bodies {
+        let got = post(&palisade.url, CHAT, body.clone()).await;
+        assert_eq!((got.status, got.text.as_str()), (200, ANSWER));
+    }
+    for (sent, body) in upstream.requests().into_iter().zip(bodies) {
+        let expected = body.replace("\"gpt\\u002d4o\"", "\"other\"");
+        let length = expected.len().to_string();
+        assert_eq!(sent.header("content-length"), Some(length.as_str()));
+        assert_eq!(String::from_utf8(sent.body).unwrap(), expected);
+    }
 }
 
 #[tokio::test]

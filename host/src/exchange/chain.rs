@@ -315,8 +315,8 @@ impl Chain<'_> {
         let answered_in = upstream.dialect.as_deref().and_then(dialect::by_name);
         let framing = upstream.framing;
         let body = match upstream.body.take() {
-            Some(body) => body.into(),
-            None => self.request.body.bytes().clone(),
+            Some(body) => Bytes::from(body).into(),
+            None => self.request.body.pieces().into(),
         };
         let method = self.request.target.method.clone();
         let Provider::Adapter(adapter) = &self.route.provider else {
@@ -376,7 +376,7 @@ impl Chain<'_> {
             target, headers, ..
         } = &self.request;
         self.read_where_it_goes(&upstream.upstream.path_of(&target.path))?;
-        let body = self.request.body.bytes().clone().into();
+        let body = self.request.body.pieces().into();
         let outgoing = direct::outgoing(upstream, target, headers, body)?;
         let sending = pin!(outgoing.send(client, self.route.first_byte_timeout));
         let incoming = self.answer_of(sending).await?;

@@ -12,6 +12,7 @@ mod block;
 mod node;
 #[cfg(test)]
 mod oracle;
+mod replaced;
 mod scan;
 mod spans;
 mod string;
@@ -24,10 +25,10 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use bytestring::ByteString;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use replaced::{MAX_REPLACED, Replaced, Replacement};
 use scan::scan;
 use spans::Scanned;
 
@@ -72,18 +73,32 @@ pub enum Ambiguity {
     NotJson(String),
 }
 
+/// The longest body that is sent in one piece, in bytes, whatever has been
+/// replaced in it: to copy that takes no longer than to keep account of pieces.
+const SMALL: usize = 4 << 10;
+
 /// A body that may be JSON, with what has been learnt about it.
 ///
 /// Cloning shares the bytes and the index.
 #[derive(Debug, Clone)]
 pub struct Json {
-    bytes: Bytes,
+    source: Arc<Source>,
     learnt: Arc<Learnt>,
 }
 
+/// A body as it was read.
+#[derive(Debug)]
+struct Source {
+    bytes: Bytes,
+    scanned: OnceLock<Option<Scanned>>,
+}
+
+/// What has been made of it since.
 #[derive(Debug, Default)]
 struct Learnt {
-    scanned: OnceLock<Option<Scanned>>,
+    /// Of a body that is JSON and unambiguous; of others nothing is replaced.
+    replaced: Replaced,
+    whole: OnceLock<Bytes>,
     value: OnceLock<Option<Value>>,
     part: OnceLock<Value>,
 }
@@ -91,40 +106,62 @@ struct Learnt {
 impl Json {
     pub fn new(bytes: Bytes) -> Self {
         Self {
-            bytes,
+            source: Arc::new(Source {
+                bytes,
+                scanned: OnceLock::new(),
+            }),
             learnt: Arc::default(),
         }
     }
 
+    /// The whole body. Put together once, if something has been replaced.
     pub fn bytes(&self) -> &Bytes {
-        &self.bytes
+        if self.learnt.replaced.is_empty() {
+            return &self.source.bytes;
+        }
+        self.learnt.whole.get_or_init(|| self.joined().into())
     }
 
-    /// Whether the bytes are the same; at once, if nothing was written since
-    /// one was cloned from the other.
+    /// The whole body in pieces, as it lies in memory.
+    pub fn pieces(&self) -> Vec<Bytes> {
+        let Learnt {
+            replaced, whole, ..
+        } = &*self.learnt;
+        if replaced.is_empty() || whole.get().is_some() || self.source.bytes.len() <= SMALL {
+            return vec![self.bytes().clone()];
+        }
+        replaced::pieces(&self.source.bytes, replaced)
+    }
+
+    fn joined(&self) -> String {
+        let text = self.scanned().map_or("", |scanned| &scanned.text);
+        replaced::joined(text, 0..text.len(), &self.learnt.replaced)
+    }
+
+    /// Whether nothing has been written since one was cloned from the other.
     pub fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.learnt, &other.learnt) || self.bytes == other.bytes
+        Arc::ptr_eq(&self.learnt, &other.learnt)
     }
 
     /// The whole body parsed; none if it is not JSON. Parsed once.
     pub fn value(&self) -> Option<&Value> {
         self.learnt
             .value
-            .get_or_init(|| serde_json::from_slice(&self.bytes).ok())
+            .get_or_init(|| serde_json::from_slice(self.bytes()).ok())
             .as_ref()
     }
 
     /// The outermost value, from which all others are reached; none if the body
     /// is not JSON.
     pub fn root(&self) -> Option<Node<'_>> {
-        self.scanned().map(Node::root)
+        let scanned = self.scanned()?;
+        Some(Node::root(scanned, &self.learnt.replaced))
     }
 
+    /// What one pass finds in the body that was read.
     fn scanned(&self) -> Option<&Scanned> {
-        self.learnt
-            .scanned
-            .get_or_init(|| scan(&self.bytes).ok())
-            .as_ref()
+        let Source { bytes, scanned } = &*self.source;
+        scanned.get_or_init(|| scan(bytes).ok()).as_ref()
     }
 
     /// Whether it is a JSON object.
@@ -150,7 +187,7 @@ impl Json {
 
     /// Why it is not JSON.
     fn reason(&self) -> String {
-        let parsed = serde_json::from_slice::<Value>(&self.bytes);
+        let parsed = serde_json::from_slice::<Value>(&self.source.bytes);
         parsed.map_or_else(
             |error| error.to_string(),
             |_| "it cannot be read".to_owned(),
@@ -164,7 +201,7 @@ impl Json {
         let named = |root: Node<'_>| {
             let members = root.members().filter(|(key, _)| names.contains(&&**key));
             let parsed = |(key, value): (Cow<'_, str>, Node<'_>)| {
-                Some((key.into_owned(), serde_json::from_str(value.json()).ok()?))
+                Some((key.into_owned(), serde_json::from_str(&value.json()).ok()?))
             };
             Value::Object(members.filter_map(parsed).collect())
         };
@@ -175,7 +212,7 @@ impl Json {
     }
 
     /// The text of the value at `pointer`, as it was written.
-    pub fn get(&self, pointer: &str) -> Option<&str> {
+    pub fn get(&self, pointer: &str) -> Option<Cow<'_, str>> {
         Some(self.find(&steps(pointer).ok()?)?.json())
     }
 
@@ -196,7 +233,8 @@ impl Json {
         let steps = steps(pointer)?;
         let json = valid_value(pointer, json)?;
         if let Some(value) = self.find(&steps) {
-            return self.replaced(value.range(), json);
+            let place = replaced::place(&self.learnt.replaced, value);
+            return self.replaced(place, json);
         }
         let (parent, last) = self.parent(pointer, &steps)?;
         let comma = if parent.is_empty() { "" } else { "," };
@@ -208,12 +246,15 @@ impl Json {
             _ => return Err(EditError::Absent(pointer.to_owned())),
         };
         let end = match parent.last() {
-            Some(value) => value.range().end,
+            Some(value) => replaced::place(&self.learnt.replaced, value).end,
             None => parent.range().start + 1,
         };
-        let scanned = self.scanned().ok_or(EditError::NotJson)?;
-        let text = spliced(&scanned.text, &(end..end), &addition);
-        Ok(Self::new(text.into_bytes()))
+        // Where it comes to stand, after what has been replaced before it.
+        let before = replaced::within(&self.learnt.replaced, 0..end);
+        let shifted = before.fold(end, |at, own| at - own.range.len() + own.by.text.len());
+        let mut text = self.joined();
+        text.insert_str(shifted, &addition);
+        Ok(Self::new(text.into()))
     }
 
     /// Removes what `pointer` names, with its comma, and every member of that
@@ -223,9 +264,13 @@ impl Json {
         if steps.is_empty() {
             return Err(EditError::Absent(pointer.to_owned()));
         }
+        if !self.learnt.replaced.is_empty() {
+            return Self::new(self.bytes().clone()).remove(pointer);
+        }
         let Some(value) = self.find(&steps) else {
             return Ok(self.clone());
         };
+        let bytes = &self.source.bytes;
         let (parent, last) = self.parent(pointer, &steps)?;
         let inner = parent.range().start + 1..parent.range().end - 1;
         // Each entry with whether it goes, and the place where it ends.
@@ -237,7 +282,7 @@ impl Json {
             let entry = |e: Node<'_>| (e.range() == value.range(), e.range().end);
             parent.elements().map(entry).collect()
         };
-        let mut removed = Vec::with_capacity(self.bytes.len());
+        let mut removed = Vec::with_capacity(bytes.len());
         let mut copied = 0;
         let mut keeps_one = false;
         for (i, (goes, end)) in entries.iter().copied().enumerate() {
@@ -251,16 +296,16 @@ impl Json {
                 (entries[i - 1].1, end)
             } else {
                 let first = copied.max(inner.start);
-                let comma = self.bytes[end..].iter().position(|b| *b == b',');
+                let comma = bytes[end..].iter().position(|b| *b == b',');
                 match comma {
                     Some(comma) if i + 1 < entries.len() => (first, end + comma + 1),
                     _ => (first, inner.end),
                 }
             };
-            removed.extend_from_slice(&self.bytes[copied..from]);
+            removed.extend_from_slice(&bytes[copied..from]);
             copied = to;
         }
-        removed.extend_from_slice(&self.bytes[copied..]);
+        removed.extend_from_slice(&bytes[copied..]);
         Ok(Self::new(removed.into()))
     }
 
@@ -278,30 +323,32 @@ impl Json {
         }
     }
 
-    /// The body with `json` in the place of the value at `range`. Where that is
-    /// a string, a number or a word, what a scan would find is known without.
+    /// The body with `json` in the place of the value at `range` of what was
+    /// read. A string, a number or a word is kept beside it, and is all of it
+    /// that has to be scanned: no key comes or goes, and nothing lies deeper
+    /// than before. What was ambiguous may have gone with the value.
     fn replaced(&self, range: Range<usize>, json: &str) -> Result<Self, EditError> {
         let scanned = self.scanned().ok_or(EditError::NotJson)?;
-        let text = spliced(&scanned.text, &range, json);
-        let edited = Self::new(text.as_bytes().clone());
         let scalar = Some(json).filter(|json| !json.starts_with(['{', '[']));
         let scalar = scalar.and_then(|json| scan(&Bytes::copy_from_slice(json.as_bytes())).ok());
-        if let Some(scalar) = scalar.and_then(|scalar| scalar.spans.first().copied()) {
-            let known = scanned.with_scalar(text, &range, (scalar, json.len()));
-            if known.is_some() {
-                let _ = edited.learnt.scanned.set(known);
-            }
+        let replaced = &self.learnt.replaced;
+        if let Some(by) = scalar
+            && scanned.ambiguity.is_none()
+            && replaced.len() < MAX_REPLACED
+        {
+            return Ok(Self {
+                source: self.source.clone(),
+                learnt: Arc::new(Learnt {
+                    replaced: replaced::with(replaced, Replacement { range, by }),
+                    ..Learnt::default()
+                }),
+            });
         }
-        Ok(edited)
+        let by = Scanned::unread(json.to_owned().into());
+        let replaced = replaced::with(replaced, Replacement { range, by });
+        let text = replaced::joined(&scanned.text, 0..scanned.text.len(), &replaced);
+        Ok(Self::new(text.into()))
     }
-}
-
-fn spliced(text: &str, range: &Range<usize>, with: &str) -> ByteString {
-    let mut spliced = String::with_capacity(text.len() - range.len() + with.len());
-    spliced.push_str(&text[..range.start]);
-    spliced.push_str(with);
-    spliced.push_str(&text[range.end..]);
-    spliced.into()
 }
 
 /// The steps of an RFC 6901 pointer, unescaped.

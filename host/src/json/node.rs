@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::block::WIDTH as BLOCK;
+use super::replaced::{self, Replaced};
 use super::spans::{Kind, Scanned, Span};
 use super::string::{push_unescaped, text, unescaped};
 
@@ -12,26 +13,51 @@ use super::string::{push_unescaped, text, unescaped};
 pub struct Node<'j> {
     text: &'j str,
     /// Its own, and those of all that is in it.
-    spans: &'j [Span],
+    pub(super) spans: &'j [Span],
+    /// What stands in the place of values that are in it.
+    replaced: &'j Replaced,
 }
 
 impl<'j> Node<'j> {
-    /// The outermost value of a body.
-    pub(super) fn root(scanned: &'j Scanned) -> Self {
-        Self {
-            text: &scanned.text,
-            spans: &scanned.spans,
+    /// The outermost value of a body, some of whose values have been replaced.
+    pub(super) fn root(scanned: &'j Scanned, replaced: &'j Replaced) -> Self {
+        let Scanned { text, spans, .. } = scanned;
+        Self::at(text, spans, replaced)
+    }
+
+    /// The value that is there, or what stands in its place.
+    fn at(text: &'j str, spans: &'j [Span], replaced: &'j Replaced) -> Self {
+        let own = spans.first().filter(|_| !replaced.is_empty());
+        match own.and_then(|own| replaced::instead(replaced, own)) {
+            Some(by) => Self {
+                text: &by.text,
+                spans: &by.spans,
+                replaced: &replaced::NONE,
+            },
+            None => Self {
+                text,
+                spans,
+                replaced,
+            },
         }
     }
 
-    /// Where in the body it stands.
-    pub fn range(self) -> Range<usize> {
+    /// Where it stands in the text that it was read in.
+    pub(super) fn range(self) -> Range<usize> {
         self.spans.first().map(Span::range).unwrap_or_default()
     }
 
-    /// The value as it was written.
-    pub fn json(self) -> &'j str {
-        &self.text[self.range()]
+    /// The value as it was written. Copied only if something in it has been
+    /// replaced.
+    pub fn json(self) -> Cow<'j, str> {
+        let range = self.range();
+        if replaced::within(self.replaced, range.clone())
+            .next()
+            .is_some()
+        {
+            return Cow::Owned(replaced::joined(self.text, range, self.replaced));
+        }
+        Cow::Borrowed(&self.text[range])
     }
 
     pub fn kind(self) -> Kind {
@@ -128,16 +154,13 @@ impl<'j> Node<'j> {
     }
 
     /// What is in it, keys and all.
-    fn children(self) -> impl Iterator<Item = Node<'j>> {
+    pub(super) fn children(self) -> impl Iterator<Item = Node<'j>> {
         let mut rest = self.spans.get(1..).unwrap_or_default();
         std::iter::from_fn(move || {
             let size = rest.first()?.size as usize;
             let (spans, others) = rest.split_at_checked(size)?;
             rest = others;
-            Some(Node {
-                text: self.text,
-                spans,
-            })
+            Some(Node::at(self.text, spans, self.replaced))
         })
     }
 }

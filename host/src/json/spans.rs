@@ -70,7 +70,7 @@ impl Span {
 }
 
 /// What one pass has learnt.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scanned {
     /// The whole body.
     pub text: ByteString,
@@ -82,47 +82,12 @@ pub struct Scanned {
 }
 
 impl Scanned {
-    /// The same, after the value at `range` has been replaced by a string, a
-    /// number or a word of so many bytes, which makes `text`: no key comes or
-    /// goes, and nothing lies deeper than before. None if that does not follow:
-    /// what was ambiguous may have gone with the value.
-    pub fn with_scalar(
-        &self,
-        text: ByteString,
-        range: &Range<usize>,
-        (scalar, length): (Span, usize),
-    ) -> Option<Self> {
-        if self.ambiguity.is_some() || text.len() > MAX_BYTES {
-            return None;
-        }
-        let at = self.spans.iter().position(|span| span.range() == *range)?;
-        let below = self.spans[at].size - 1;
-        let moved = |place: u32| match place as usize {
-            place if place >= range.end => (place - range.len() + length) as u32,
-            _ => place,
-        };
-        let (before, after) = self.spans.split_at(at + 1);
-        let after = after.get(below as usize..)?;
-        let before = before.iter().enumerate().map(|(index, span)| Span {
-            size: if index + span.size as usize > at {
-                span.size - below
-            } else {
-                span.size
-            },
-            ..*span
-        });
-        let spans = before.chain(after.iter().copied()).map(|span| Span {
-            start: moved(span.start),
-            end: moved(span.end),
-            ..span
-        });
-        let mut spans: Vec<_> = spans.collect();
-        spans[at].kind = scalar.kind;
-        spans[at].is_plain_ascii = scalar.is_plain_ascii;
-        Some(Self {
+    /// Of a text that nobody has looked at.
+    pub fn unread(text: ByteString) -> Self {
+        Self {
             text,
-            spans,
+            spans: Vec::new(),
             ambiguity: None,
-        })
+        }
     }
 }

@@ -30,9 +30,9 @@ fn finds_values_by_pointer() {
         ("/~2", None),
     ];
     for (pointer, expected) in cases {
-        assert_eq!(json(BODY).get(pointer), expected, "{pointer}");
+        assert_eq!(json(BODY).get(pointer).as_deref(), expected, "{pointer}");
     }
-    assert_eq!(json(BODY).get(""), Some(BODY.trim()));
+    assert_eq!(json(BODY).get("").as_deref(), Some(BODY.trim()));
     assert_eq!(json(BODY).string("/model").as_deref(), Some("gpt-4"));
 }
 
@@ -63,56 +63,107 @@ fn an_edit_changes_only_its_bytes() {
     }
 }
 
-/// What is known of a body after an edit is what a scan of it finds.
+const POINTERS: [&str; 14] = [
+    "",
+    "/model",
+    "/a~1b/~0/1/x",
+    "/e",
+    "/l",
+    "/a",
+    "/a/b",
+    "/a/b/1/c",
+    "/a/d",
+    "/0",
+    "/1/a",
+    "/2",
+    "/b",
+    "/b/c",
+];
+
+/// What an edit may do: write one of these values, or remove.
+const EDITS: [Option<&str>; 9] = [
+    None,
+    Some("1"),
+    Some("\"a \\u006conger one\""),
+    Some("null"),
+    Some(" true "),
+    Some("{\"a\":1,\"a\":2}"),
+    Some("[[]]"),
+    Some("1e999"),
+    Some("\"\\ud800\""),
+];
+
+fn edited(json: &Json, pointer: &str, edit: Option<&str>) -> Result<Json, EditError> {
+    match edit {
+        Some(value) => json.set(pointer, value),
+        None => json.remove(pointer),
+    }
+}
+
+/// All that a body tells of itself.
+fn told(json: &Json) -> impl PartialEq + std::fmt::Debug {
+    let found = POINTERS.map(|pointer| {
+        let node = json.find(&steps(pointer).unwrap())?;
+        let inside: Vec<_> = node.children().map(|inside| inside.json()).collect();
+        let is = (node.kind(), node.is_plain_ascii(), node.is_text());
+        let text = node.json().into_owned();
+        Some((is, text, node.string(), format!("{inside:?}")))
+    });
+    let found = format!("{found:?}");
+    (found, json.unambiguous(), json.value().cloned())
+}
+
+/// What is known of a body after edits is what a scan of it finds, and others
+/// can be made of it as of one that has been read.
 #[test]
 fn an_edited_body_is_known_as_if_it_were_read() {
+    let long = format!("{{\"model\":\"\",\"e\":{{\"f\":1}}}}{}", " ".repeat(SMALL));
     let bodies = [
         BODY,
         "{\"a\":{\"b\":[1,{\"c\":2}],\"d\":3},\"e\":\"f\"}",
         "[ 1 , {\"a\":[]} , \"x\" ]",
         "{\"a\":1,\"b\":{\"c\":1,\"c\":2},\"e\":3}",
         "\"a\"",
+        &long,
     ];
-    let pointers = [
-        "",
-        "/model",
-        "/a~1b/~0/1/x",
-        "/e",
-        "/l",
-        "/a",
-        "/a/b",
-        "/a/b/1/c",
-        "/a/d",
-        "/0",
-        "/1/a",
-        "/2",
-        "/b",
-        "/b/c",
-    ];
-    let values = [
-        "1",
-        "\"a longer one\"",
-        "null",
-        " true ",
-        "{\"a\":1,\"a\":2}",
-        "[[]]",
-        "1e999",
-        "\"\\ud800\"",
-    ];
+    let each = || POINTERS.iter().flat_map(|at| EDITS.map(|edit| (*at, edit)));
     for body in bodies {
-        for pointer in pointers {
-            for value in values {
-                let Ok(edited) = json(body).set(pointer, value) else {
-                    continue;
-                };
-                let read = Json::new(edited.bytes().clone());
-                let place = format!("{body} {pointer} {value}");
-                assert_eq!(edited.scanned(), read.scanned(), "{place}");
+        for (pointer, edit) in each() {
+            let body = Json::new(body.to_owned().into());
+            let Ok(once) = edited(&body, pointer, edit) else {
+                continue;
+            };
+            let place = format!("{body:?} {pointer} {edit:?}");
+            let read = Json::new(once.pieces().concat().into());
+            assert_eq!(read.bytes(), once.bytes(), "{place}");
+            assert_eq!(told(&once), told(&read), "{place}");
+            for (pointer, edit) in each() {
+                let both = [&once, &read].map(|json| edited(json, pointer, edit));
+                let [twice, anew] = both.map(|json| json.map(|json| json.pieces().concat()));
+                assert_eq!(twice, anew, "{place} {pointer} {edit:?}");
             }
         }
     }
-    let edited = json(BODY).set("/e", "1").unwrap();
-    assert!(edited.learnt.scanned.get().is_some(), "it was scanned anew");
+}
+
+#[test]
+fn what_is_replaced_is_kept_beside_a_long_body() {
+    let body = format!("{{\"a\":1,\"b\":\"{}\",\"c\":2}}", "x".repeat(SMALL));
+    let body = Json::new(body.into());
+    let replaced = body.set("/a", "\"y\"").unwrap().set("/c", "3").unwrap();
+    let lengths: Vec<_> = replaced.pieces().iter().map(Bytes::len).collect();
+    assert_eq!(lengths, [5, 3, SMALL + 12, 1, 1]);
+    assert_eq!(replaced.get("/a").as_deref(), Some("\"y\""));
+    let again = replaced.set("/a", "{}").unwrap();
+    assert_eq!(again.pieces().len(), 1);
+    // Nobody has to look at more of them than there may be.
+    let list = format!("[{}1]{}", "0,".repeat(MAX_REPLACED), " ".repeat(SMALL));
+    let mut list = Json::new(list.into());
+    for place in 0..MAX_REPLACED {
+        list = list.set(&format!("/{place}"), "2").unwrap();
+    }
+    assert_eq!(list.pieces().len(), 2 * MAX_REPLACED + 1);
+    assert_eq!(list.set("/16", "2").unwrap().pieces().len(), 1);
 }
 
 #[test]

@@ -15,6 +15,7 @@
 //! `expect` is `"proceed"`, `"answer"`, `{ "deny": REASON }`, or `{ "set":
 //! { POINTER: VALUE } }`: what then stands in the body (RFC 6901).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -181,8 +182,9 @@ impl Expected {
     ) -> Option<(&'v str, String)> {
         values.iter().find_map(|(pointer, wanted)| {
             let text = request.body.get(pointer);
-            let value = text.and_then(|text| serde_json::from_str::<Value>(text).ok());
-            let told = text.unwrap_or("nothing").to_owned();
+            let value = text.as_deref().map(serde_json::from_str::<Value>);
+            let value = value.and_then(Result::ok);
+            let told = text.map_or_else(|| "nothing".to_owned(), Cow::into_owned);
             (value.as_ref() != Some(wanted)).then_some((pointer.as_str(), told))
         })
     }

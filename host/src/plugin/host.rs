@@ -4,6 +4,8 @@
 //! (`plugin::call`); nothing here reaches an exchange unless the call returns
 //! `ok`.
 
+use std::borrow::Cow;
+
 use wasmtime::component::Resource;
 
 use super::state::{ExchangeView, State};
@@ -179,7 +181,11 @@ impl HostRequest for State {
     }
 
     fn get(&mut self, handle: Resource<Request>, pointer: String) -> Fallible<Option<String>> {
-        Ok(self.request(&handle)?.body.get(&pointer).map(str::to_owned))
+        Ok(self
+            .request(&handle)?
+            .body
+            .get(&pointer)
+            .map(Cow::into_owned))
     }
 
     fn body(&mut self, handle: Resource<Request>) -> Fallible<Vec<u8>> {

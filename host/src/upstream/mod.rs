@@ -23,7 +23,6 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::Response;
 use http::header::{AUTHORIZATION, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
@@ -63,7 +62,7 @@ impl Outgoing {
         adapter: &Adapter,
         method: Method,
         request: UpstreamRequest,
-        body: Bytes,
+        body: Sent,
     ) -> Result<Self, Failure> {
         let name = &adapter.plugin.name;
         let broke = |what: String| {
@@ -111,7 +110,7 @@ impl Outgoing {
             method,
             uri,
             headers,
-            body: body.into(),
+            body,
             veil: veil(&request.credential, credential),
             relaying: None,
         })

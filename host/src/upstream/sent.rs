@@ -1,5 +1,5 @@
-//! The body of a request to an upstream: bytes that are all there, or a
-//! client's own as it comes, within its bounds.
+//! The body of a request to an upstream: bytes that are all there, in one piece
+//! or several, or a client's own as it comes, within its bounds.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,9 +15,16 @@ use tokio::time::Sleep;
 /// A body on its way to an upstream.
 #[derive(Debug)]
 pub enum Sent {
-    /// None once it has been taken.
-    Whole(Option<Bytes>),
+    /// The pieces that have not been taken, none of them empty.
+    Whole(Pieces),
     Relayed(Box<Relayed>),
+}
+
+/// The first piece, of which most bodies have no more, and the others.
+#[derive(Debug, Clone)]
+pub struct Pieces {
+    first: Option<Bytes>,
+    others: std::vec::IntoIter<Bytes>,
 }
 
 /// A client's body that is passed on unread, piece by piece: no piece is taken
@@ -84,7 +91,7 @@ impl Sent {
     /// The same body again; none if it cannot be had twice.
     pub(super) fn copy(&self) -> Option<Self> {
         match self {
-            Self::Whole(bytes) => Some(Self::Whole(bytes.clone())),
+            Self::Whole(pieces) => Some(Self::Whole(pieces.clone())),
             Self::Relayed(_) => None,
         }
     }
@@ -92,7 +99,32 @@ impl Sent {
 
 impl From<Bytes> for Sent {
     fn from(bytes: Bytes) -> Self {
-        Self::Whole(Some(bytes).filter(|bytes| !bytes.is_empty()))
+        Self::Whole(Pieces {
+            first: Some(bytes).filter(|bytes| !bytes.is_empty()),
+            others: Vec::new().into_iter(),
+        })
+    }
+}
+
+impl From<Vec<Bytes>> for Sent {
+    fn from(mut pieces: Vec<Bytes>) -> Self {
+        pieces.retain(|piece| !piece.is_empty());
+        let mut others = pieces.into_iter();
+        Self::Whole(Pieces {
+            first: others.next(),
+            others,
+        })
+    }
+}
+
+impl Pieces {
+    fn take(&mut self) -> Option<Bytes> {
+        std::mem::replace(&mut self.first, self.others.next())
+    }
+
+    fn length(&self) -> usize {
+        let pieces = self.first.iter().chain(self.others.as_slice());
+        pieces.map(Bytes::len).sum()
     }
 }
 
@@ -134,7 +166,7 @@ impl Body for Sent {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Unsent>>> {
         match self.get_mut() {
-            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Whole(pieces) => Poll::Ready(pieces.take().map(|piece| Ok(Frame::data(piece)))),
             Self::Relayed(relayed) => {
                 let data = std::task::ready!(relayed.poll_data(context));
                 Poll::Ready(data.map(|data| data.map(Frame::data)))
@@ -144,17 +176,46 @@ impl Body for Sent {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Whole(bytes) => bytes.is_none(),
+            Self::Whole(pieces) => pieces.first.is_none(),
             Self::Relayed(relayed) => relayed.body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Whole(bytes) => {
-                SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64))
-            }
+            Self::Whole(pieces) => SizeHint::with_exact(pieces.length() as u64),
             Self::Relayed(relayed) => relayed.body.size_hint(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn pieces_are_sent_in_their_order_and_none_of_them_empty() {
+        let cases: [&[&'static str]; 5] = [&[], &[""], &["a"], &["", "a", "", "bc"], &["a", "bc"]];
+        for pieces in cases {
+            let bytes = |piece: &&'static str| Bytes::from_static(piece.as_bytes());
+            let whole = pieces.concat();
+            let mut sent = Sent::from(pieces.iter().map(bytes).collect::<Vec<_>>());
+            let mut again = sent.copy().unwrap();
+            for sent in [&mut sent, &mut again] {
+                let mut left = whole.len() as u64;
+                while !sent.is_end_stream() {
+                    assert_eq!(sent.size_hint().exact(), Some(left), "{pieces:?}");
+                    let frame = sent.frame().await.unwrap().unwrap();
+                    let data = frame.into_data().unwrap();
+                    assert!(!data.is_empty(), "{pieces:?}");
+                    assert!(whole.as_bytes()[whole.len() - left as usize..].starts_with(&data));
+                    left -= data.len() as u64;
+                }
+                assert_eq!(left, 0, "{pieces:?}");
+                assert!(sent.frame().await.is_none());
+            }
         }
     }
 }

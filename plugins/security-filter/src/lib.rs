@@ -79,10 +79,11 @@ impl Configuration for Plugin {
 impl RequestFilter for Plugin {
     fn check(request: &Request) -> Result<Verdict, Problem> {
         let config = CONFIG.get_or_init(Config::default);
-        if let Some(denial) = refusal(request, config) {
+        let is_chat = request.dialect().is_some();
+        if let Some(denial) = refusal(request, config, is_chat) {
             return Ok(Verdict::Deny(denial));
         }
-        match tokens(request, config) {
+        match tokens(request, config, is_chat) {
             Limit::Refused(denial) => return Ok(Verdict::Deny(denial)),
             Limit::Injected(tokens) => {
                 request
@@ -99,9 +100,8 @@ impl RequestFilter for Plugin {
 }
 
 /// Whether the model or a text is forbidden.
-fn refusal(request: &Request, config: &Config) -> Option<Denial> {
+fn refusal(request: &Request, config: &Config, is_chat: bool) -> Option<Denial> {
     if !config.allowed_models.is_empty() {
-        let is_chat = request.dialect().is_some();
         let denial = rules::model(&config.allowed_models, request.model().as_deref(), is_chat);
         if denial.is_some() {
             return denial;
@@ -127,11 +127,11 @@ fn might_match(request: &Request, words: &[String]) -> bool {
     })
 }
 
-fn tokens(request: &Request, config: &Config) -> Limit {
+fn tokens(request: &Request, config: &Config, is_chat: bool) -> Limit {
     if config.max_tokens.is_none() && config.on_missing == OnMissing::Allow {
         return Limit::Kept;
     }
-    if request.dialect().is_some() {
+    if is_chat {
         return rules::tokens(config, request.max_output_tokens(), request.choices());
     }
     match rules::unknown_dialect_tokens(|pointer| request.get(pointer)) {
