@@ -23,13 +23,11 @@ const QUEUE: usize = 8192;
 /// The most records in one batch.
 const BATCH: usize = 256;
 
-/// How many records are enough for a batch, how long one with fewer waits, and
-/// how often it is looked at meanwhile: to be woken by each record would cost
-/// each exchange a call of the kernel. What is enough is little, since exchanges
-/// wait for the core that writes a batch.
-const ENOUGH: usize = 32;
-const BATCH_WAIT: Duration = Duration::from_millis(10);
-const BATCH_LOOK: Duration = Duration::from_millis(2);
+/// How long a batch waits for more records, and how often it is looked at while
+/// it has to wait longer: to be woken by each record would cost each exchange a
+/// call of the kernel. The wait is short, since exchanges wait for the core that
+/// writes a batch: many are delayed a little, and none by much.
+const BATCH_WAIT: Duration = Duration::from_millis(2);
 
 /// A logger rests so many times as long as its last batch took, within a bound:
 /// one that is slow to start is given more records at a time, and takes a fifth
@@ -264,9 +262,8 @@ impl Logger {
 /// Whether a batch of so many records, which has waited for so long, waits for
 /// more, if the last one took so long.
 fn waits(records: usize, waited: Duration, took: Duration) -> bool {
-    let rests = waited < took.saturating_mul(RESTS).min(MAX_REST);
-    let is_short = records < ENOUGH && waited < BATCH_WAIT;
-    records < BATCH && (rests || is_short)
+    let rest = took.saturating_mul(RESTS).clamp(BATCH_WAIT, MAX_REST);
+    records < BATCH && waited < rest
 }
 
 /// The task that gives a logger its batches.
@@ -284,7 +281,7 @@ impl Writer {
             let since = Instant::now();
             while !self.entries.is_closed() && waits(self.entries.len() + 1, since.elapsed(), took)
             {
-                tokio::time::sleep(BATCH_LOOK).await;
+                tokio::time::sleep(BATCH_WAIT).await;
             }
             let more = std::iter::from_fn(|| self.entries.try_recv().ok());
             let batch: Vec<_> = std::iter::once(first).chain(more).take(BATCH).collect();
@@ -343,16 +340,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_batch_waits_for_enough_records_and_rests_after_a_long_one() {
+    fn a_batch_waits_for_more_and_rests_after_a_long_one() {
         let short = Duration::from_micros(300);
         let long = Duration::from_millis(20);
         let cases = [
             // Records, milliseconds that it has waited, what the last took.
             (1, 0, Duration::ZERO, true),
-            (31, 9, short, true),
-            (1, 10, short, false),
+            (1, 2, Duration::ZERO, false),
+            (32, 1, short, true),
             (32, 2, short, false),
-            (32, 0, short, true),
             // Four times twenty milliseconds.
             (32, 79, long, true),
             (1, 80, long, false),

@@ -4,9 +4,9 @@
 //! Prompt caches and signatures depend on the bytes that a client sent, so an
 //! edit never re-serialises what it does not name. `Json` owns the body of a
 //! request and scans it once, on first use (`scan`): whether it is JSON, where
-//! its values are, and whether it says something twice. `Node` is the way from
-//! one value to those in it, and `words` looks for words in many. It knows no
-//! dialect.
+//! its values are, and whether it says something twice. What has been replaced
+//! in it is kept beside it (`replaced`). `Node` is the way from one value to
+//! those in it, and `words` looks for words in many. It knows no dialect.
 
 mod block;
 mod node;
