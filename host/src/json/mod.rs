@@ -249,12 +249,7 @@ impl Json {
             Some(value) => replaced::place(&self.learnt.replaced, value).end,
             None => parent.range().start + 1,
         };
-        // Where it comes to stand, after what has been replaced before it.
-        let before = replaced::within(&self.learnt.replaced, 0..end);
-        let shifted = before.fold(end, |at, own| at - own.range.len() + own.by.text.len());
-        let mut text = self.joined();
-        text.insert_str(shifted, &addition);
-        Ok(Self::new(text.into()))
+        self.written(end..end, &addition)
     }
 
     /// Removes what `pointer` names, with its comma, and every member of that
@@ -344,9 +339,17 @@ impl Json {
                 }),
             });
         }
-        let by = Scanned::unread(json.to_owned().into());
-        let replaced = replaced::with(replaced, Replacement { range, by });
-        let text = replaced::joined(&scanned.text, 0..scanned.text.len(), &replaced);
+        self.written(range, json)
+    }
+
+    /// The body with `text` in the place of what stands at `range` of what was
+    /// read, in one piece, which nobody has looked at yet.
+    fn written(&self, range: Range<usize>, text: &str) -> Result<Self, EditError> {
+        let scanned = self.scanned().ok_or(EditError::NotJson)?;
+        let by = Scanned::unread(text.to_owned().into());
+        let replaced = replaced::with(&self.learnt.replaced, Replacement { range, by });
+        let whole = 0..scanned.text.len();
+        let text = replaced::joined(&scanned.text, whole, &replaced);
         Ok(Self::new(text.into()))
     }
 }

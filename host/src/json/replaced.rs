@@ -13,7 +13,8 @@ use super::spans::{Scanned, Span};
 /// looks at all of them.
 pub const MAX_REPLACED: usize = 16;
 
-/// A string, a number or a word that has been put in the place of a value.
+/// A string, a number or a word that has been put in the place of a value; of a
+/// body that is put together at once, any text in any place.
 #[derive(Debug, Clone)]
 pub struct Replacement {
     /// Where the value stands in the body that was read.
