@@ -97,6 +97,18 @@ impl Watching {
 }
 
 impl Known {
+    /// Whether there is reason to look. Not where another file of a directory
+    /// is written, as a logger's output is all the time; what else happens to
+    /// one may be what a file that matters is reached through.
+    fn concerns(&self, event: &notify::Event) -> bool {
+        let closed = EventKind::Access(AccessKind::Close(AccessMode::Write));
+        let written = matches!(event.kind, EventKind::Modify(ModifyKind::Data(_)));
+        if written || event.kind == closed {
+            return event.need_rescan() || event.paths.iter().any(|path| self.files.contains(path));
+        }
+        !event.kind.is_access()
+    }
+
     fn note(&mut self, event: &notify::Event) {
         for path in event.paths.iter().filter(|path| self.files.contains(*path)) {
             match event.kind {
@@ -123,9 +135,9 @@ fn watcher(changed: Arc<Notify>, known: Arc<Mutex<Known>>) -> Option<Recommended
         let Ok(event) = event else {
             return;
         };
-        locked(&known).note(&event);
-        let closed = EventKind::Access(AccessKind::Close(AccessMode::Write));
-        if !event.kind.is_access() || event.kind == closed {
+        let mut known = locked(&known);
+        known.note(&event);
+        if known.concerns(&event) {
             changed.notify_one();
         }
     };
@@ -134,6 +146,45 @@ fn watcher(changed: Arc<Notify>, known: Arc<Mutex<Known>>) -> Option<Recommended
         Err(error) => {
             tracing::warn!(%error, "files are looked at every {} s only", LOOK.as_secs());
             None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use notify::event::{CreateKind, DataChange, MetadataKind, RenameMode};
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_to_other_files_is_no_reason_to_look() {
+        let written = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+        let closed = EventKind::Access(AccessKind::Close(AccessMode::Write));
+        let opened = EventKind::Access(AccessKind::Open(AccessMode::Any));
+        let created = EventKind::Create(CreateKind::File);
+        let renamed = EventKind::Modify(ModifyKind::Name(RenameMode::To));
+        let touched = EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any));
+        // With whether it concerns a file that matters, and another.
+        let cases = [
+            (written, true, false),
+            (closed, true, false),
+            (opened, false, false),
+            (created, true, true),
+            (renamed, true, true),
+            (touched, true, true),
+            (EventKind::Any, true, true),
+        ];
+        let known = Known {
+            files: BTreeSet::from(["/etc/palisade/proxy.toml".into()]),
+            ..Known::default()
+        };
+        for (kind, matters, other) in cases {
+            let concerns = |name: &str| {
+                let path = Path::new("/etc/palisade").join(name);
+                known.concerns(&notify::Event::new(kind).add_path(path))
+            };
+            let found = (concerns("proxy.toml"), concerns("exchanges.jsonl"));
+            assert_eq!(found, (matters, other), "{kind:?}");
         }
     }
 }
