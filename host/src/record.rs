@@ -25,9 +25,11 @@ const BATCH: usize = 256;
 
 /// How long a batch waits for more records, and how often it is looked at while
 /// it has to wait longer: to be woken by each record would cost each exchange a
-/// call of the kernel. The wait is short, since exchanges wait for the core that
-/// writes a batch: many are delayed a little, and none by much.
-const BATCH_WAIT: Duration = Duration::from_millis(2);
+/// call of the kernel. A batch costs its logger an instance and wakes the thread
+/// that writes, whatever is in it; and exchanges wait for the core that writes
+/// it, for longer the more there is. Shorter waits made exchanges dearer, longer
+/// ones the last of a hundred slower.
+const BATCH_WAIT: Duration = Duration::from_millis(5);
 
 /// A logger rests so many times as long as its last batch took, within a bound:
 /// one that is slow to start is given more records at a time, and takes a fifth
@@ -346,9 +348,9 @@ mod tests {
         let cases = [
             // Records, milliseconds that it has waited, what the last took.
             (1, 0, Duration::ZERO, true),
-            (1, 2, Duration::ZERO, false),
-            (32, 1, short, true),
-            (32, 2, short, false),
+            (1, 5, Duration::ZERO, false),
+            (32, 4, short, true),
+            (32, 5, short, false),
             // Four times twenty milliseconds.
             (32, 79, long, true),
             (1, 80, long, false),
