@@ -23,8 +23,9 @@ pub fn find<'j>(strings: impl Iterator<Item = Node<'j>> + Clone, words: &[String
     // written first. What follows a line break has an `n` before it there, so
     // what is found in this way is only said perhaps.
     let mut found = vec![true; words.len()];
+    let length = strings.clone().map(|string| string.range().len()).sum();
     if words.iter().all(|word| is_written_as_said(word)) {
-        found = search(strings.clone().map(written), words);
+        found = search(strings.clone().map(written), length, words);
     }
     let perhaps = words.iter().zip(&found).filter(|(_, found)| **found);
     let perhaps: Vec<_> = perhaps.map(|(word, _)| word).collect();
@@ -32,7 +33,7 @@ pub fn find<'j>(strings: impl Iterator<Item = Node<'j>> + Clone, words: &[String
         return found;
     }
     let said = strings.map(|string| string.string().unwrap_or_default());
-    let mut said = search(said, &perhaps).into_iter();
+    let mut said = search(said, length, &perhaps).into_iter();
     for found in &mut found {
         *found = *found && said.next().unwrap_or_default();
     }
@@ -55,7 +56,12 @@ fn written(string: Node<'_>) -> Cow<'_, str> {
     }
 }
 
-fn search<'j>(pieces: impl Iterator<Item = Cow<'j, str>>, words: &[impl AsRef<str>]) -> Vec<bool> {
+/// Looks for words in pieces of at most so many bytes together.
+fn search<'j>(
+    pieces: impl Iterator<Item = Cow<'j, str>>,
+    length: usize,
+    words: &[impl AsRef<str>],
+) -> Vec<bool> {
     let words = words.iter().map(|word| word.as_ref().to_ascii_lowercase());
     let words: Vec<_> = words.collect();
     let finders: Vec<_> = words.iter().map(Finder::new).collect();
@@ -66,9 +72,10 @@ fn search<'j>(pieces: impl Iterator<Item = Cow<'j, str>>, words: &[impl AsRef<st
             *found = *found || finder.find(window).is_some();
         }
     };
-    // The beginning of a word may be the end of a window.
+    // The beginning of a word may be the end of a window, unless there is but
+    // one, which is not filled.
     let kept = longest.min(WINDOW / 2);
-    let mut window = vec![0; WINDOW];
+    let mut window = vec![0; WINDOW.min(length + 1)];
     let mut filled = 0;
     for piece in pieces {
         let mut rest = piece.as_bytes();
@@ -78,9 +85,9 @@ fn search<'j>(pieces: impl Iterator<Item = Cow<'j, str>>, words: &[impl AsRef<st
             lower(now, room);
             filled += now.len();
             rest = later;
-            if filled == WINDOW {
+            if filled == window.len() {
                 look(&window);
-                window.copy_within(WINDOW - kept.., 0);
+                window.copy_within(filled - kept.., 0);
                 filled = kept;
             }
         }
