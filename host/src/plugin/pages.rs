@@ -66,13 +66,13 @@ pub(super) struct Range {
 /// kernel, and again only when there may be others.
 ///
 /// What runs an instance says when an exchange [begins](Self::begin), and after
-/// each call that it [has run](Self::ran). What is run at once by whoever asks
-/// for the pages next needs no word, nor what runs before they were ever asked
-/// for.
+/// each call that it [has run](Self::ran).
 #[derive(Default)]
 pub(super) struct Written {
     /// Those that were told last; none if nobody has asked.
     known: Option<Vec<Range>>,
+    /// The last call that it ran, by its number on its thread.
+    run: u64,
     /// The faults that the thread on which it runs has had at the least when
     /// the exchange began, before which it wrote to no others. None if it has
     /// run on another thread too, or nobody knows.
@@ -88,6 +88,8 @@ impl Written {
     /// It has run: on this thread only if it did so `at_once`, without waiting
     /// for anything meanwhile.
     pub(super) fn ran(&mut self, at_once: bool) {
+        self.run = RUNS.get() + 1;
+        RUNS.set(self.run);
         let here = Faults::last().thread;
         self.since
             .take_if(|faults| !at_once || faults.thread != here);
@@ -97,7 +99,7 @@ impl Written {
     /// so many bytes; in pages of `PAGE`. None if the kernel does not tell.
     pub(super) fn ranges(&mut self, at: usize, bytes: usize) -> Option<&[Range]> {
         // Before the pages are asked for: a fault meanwhile is a later one.
-        let now = Faults::now();
+        let now = Faults::since_run(self.run);
         let as_it_was = now.is_some() && now == self.since;
         if !as_it_was {
             self.known = Some(PROCESS.as_ref()?.written(at, bytes)?);
@@ -122,6 +124,10 @@ thread_local! {
         thread: THREADS.fetch_add(1, Ordering::Relaxed),
         count: 0,
     });
+    /// How many calls of instances have been run on this thread.
+    static RUNS: Cell<u64> = const { Cell::new(0) };
+    /// How many had been when it was looked at last.
+    static LOOKED: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
 impl Faults {
@@ -130,17 +136,22 @@ impl Faults {
         LAST.get()
     }
 
-    /// Those of this thread; none if they do not tell of every page.
-    fn now() -> Option<Self> {
+    /// Those of this thread after a call that it has run; none if they do not
+    /// tell of every page. Instances are put back one after another when all
+    /// have run: the kernel is asked once for them.
+    fn since_run(run: u64) -> Option<Self> {
         if !*TELL_OF_EVERY_PAGE {
             return None;
         }
-        let now = Self {
-            count: count()?,
-            ..LAST.get()
-        };
-        LAST.set(now);
-        Some(now)
+        if LOOKED.get().is_none_or(|looked| looked < run) {
+            let count = count()?;
+            LAST.set(Self {
+                count,
+                ..LAST.get()
+            });
+            LOOKED.set(Some(RUNS.get()));
+        }
+        Some(LAST.get())
     }
 }
 
@@ -294,6 +305,37 @@ mod tests {
             let all: Vec<_> = (0..=page.cast_unsigned()).collect();
             assert_eq!(guest.told(&mut written), all);
         }
+    }
+
+    #[test]
+    fn what_was_counted_for_another_guest_counts_until_one_runs() {
+        keep_to_small_pages();
+        let (mut other, mut others) = (Guest::new(), Written::default());
+        let (mut guest, mut written) = (Guest::new(), Written::default());
+        guest.write(0);
+        written.ran(true);
+        assert_eq!(guest.told(&mut written), [0]);
+        for page in 1..5 {
+            written.begin();
+            others.begin();
+            other.write(0);
+            others.ran(true);
+            other.told(&mut others);
+            guest.write(page * 4096);
+            written.ran(true);
+            let all: Vec<_> = (0..=page.cast_unsigned()).collect();
+            assert_eq!(guest.told(&mut written), all);
+        }
+        // Both have run when the faults are counted for the one.
+        let before = LOOKED.get();
+        for used in [&mut others, &mut written] {
+            used.begin();
+            used.ran(true);
+        }
+        other.told(&mut others);
+        let looked = LOOKED.get();
+        guest.told(&mut written);
+        assert!(before < looked && LOOKED.get() == looked);
     }
 
     #[test]

@@ -114,6 +114,7 @@ impl Running {
         for resource in std::mem::take(&mut self.owned) {
             let dropping = resource.resource_drop_async(&mut self.store);
             let dropped = dropping.now_or_never();
+            self.written.ran(dropped.is_some());
             charge(health, &self.store);
             dropped.unwrap_or_else(|| bail!("its destructor takes too long"))?;
         }
