@@ -57,6 +57,7 @@
 pub mod admin;
 pub mod answer;
 pub mod bindings;
+mod boxed;
 pub mod builtin;
 pub mod callout;
 pub mod dialect;

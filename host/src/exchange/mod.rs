@@ -16,6 +16,7 @@ use http::{Method, Request, Response};
 use hyper::body::Incoming as ClientBody;
 
 use crate::answer::{self, Body};
+use crate::boxed;
 use crate::dialect;
 use crate::failure::{Failure, Kind};
 use crate::gateway::Gateway;
@@ -128,7 +129,7 @@ async fn serve(
     recorder.entry().streaming = exchange.facts.streaming;
     // Its state is large, and would be moved with every exchange, those that
     // never come here included.
-    Box::pin(chain::run(client, pinned, exchange, request, recorder)).await
+    boxed::pinned(|| chain::run(client, pinned, exchange, request, recorder)).await
 }
 
 fn pin(generation: &Arc<Generation>, index: usize) -> Pinned {

@@ -63,7 +63,7 @@ const MAX_BACKTRACE: usize = 4 << 10;
 pub struct Instance {
     pub(super) plugin: Arc<Plugin>,
     /// None once a call has failed.
-    running: Option<Running>,
+    running: Option<Box<Running>>,
 }
 
 impl Instance {
@@ -91,7 +91,7 @@ impl Instance {
     }
 
     pub(super) fn running(&mut self) -> Result<&mut Running, CallError> {
-        self.running.as_mut().ok_or(CallError::Spent)
+        self.running.as_deref_mut().ok_or(CallError::Spent)
     }
 
     /// Runs a call within the plugin's limits, and counts it if it fails. What
@@ -163,7 +163,7 @@ impl Instance {
 const MAX_GIVING_WAY: u32 = 64;
 
 /// Makes an instance. If there is no place, those that wait give way.
-async fn make(plugin: &Arc<Plugin>) -> Result<Running, CallError> {
+async fn make(plugin: &Arc<Plugin>) -> Result<Box<Running>, CallError> {
     for _ in 0..MAX_GIVING_WAY {
         match Running::make(plugin).await {
             Err(CallError::Exhausted) if plugin.places.make_room() => {}

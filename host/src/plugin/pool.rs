@@ -59,7 +59,7 @@ pub(super) struct Pool {
     /// Whether instances are put back.
     resets: bool,
     /// At rest while no exchange is expected.
-    idle: Idle<Running>,
+    idle: Idle<Box<Running>>,
 }
 
 impl Pool {
@@ -84,7 +84,7 @@ impl Pool {
     }
 
     /// An instance that is ready; none if one has to be made.
-    pub(super) async fn take(&self, plugin: &Arc<Plugin>) -> Option<Running> {
+    pub(super) async fn take(&self, plugin: &Arc<Plugin>) -> Option<Box<Running>> {
         if self.resets {
             let mut running = self.idle.take()?;
             running.kept = None;
@@ -106,7 +106,7 @@ impl Pool {
     }
 
     /// Keeps an instance for another exchange, if it may serve one.
-    pub(super) fn give_back(&self, plugin: &Plugin, mut running: Running) {
+    pub(super) fn give_back(&self, plugin: &Plugin, mut running: Box<Running>) {
         running.served += 1;
         running.kept = None;
         if self.resets {
@@ -122,7 +122,7 @@ impl Pool {
 
     /// Keeps an instance that can be put back, if there is a place to wait. It
     /// never waits for anything itself: what would is not worth it.
-    fn put_back(&self, plugin: &Plugin, mut running: Running) {
+    fn put_back(&self, plugin: &Plugin, mut running: Box<Running>) {
         if self.idle.rests() {
             return;
         }

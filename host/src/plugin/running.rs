@@ -45,7 +45,7 @@ pub(super) struct Running {
 impl Running {
     /// Makes an instance and configures it, unless its configuration is part
     /// of its image.
-    pub(super) async fn make(plugin: &Arc<Plugin>) -> Result<Self, CallError> {
+    pub(super) async fn make(plugin: &Arc<Plugin>) -> Result<Box<Self>, CallError> {
         let limits = &plugin.terms.limits;
         let state = State::new(plugin.terms.clone(), plugin.rehearses);
         let mut store = Store::new(plugin.code.pre.engine(), state);
@@ -73,7 +73,8 @@ impl Running {
             None => return Err(CallError::Deadline(limits.time)),
         };
         let begun = store.data().limiter;
-        let mut running = Self {
+        // It is handed on from call to call.
+        let mut running = Box::new(Self {
             store,
             linked,
             guests: Guests::default(),
@@ -83,7 +84,7 @@ impl Running {
             reset: None,
             written: Written::default(),
             begun,
-        };
+        });
         if !plugin.code.configured {
             running.configure(plugin).await?;
         }

@@ -24,6 +24,7 @@ use tokio_io_timeout::TimeoutStream;
 
 use super::joined::Joined;
 use crate::answer::Body;
+use crate::boxed;
 use crate::exchange;
 use crate::gateway::Gateway;
 use crate::upstream::Client;
@@ -83,7 +84,7 @@ pub(super) async fn serve(serving: Serving, stream: TcpStream) {
         let exchange = UnderWay::begin(&counted);
         // hyper keeps room for what this returns as long as the connection is
         // there, and an answer may take long: kilobytes for each.
-        Box::pin(async move {
+        boxed::pinned(|| async move {
             let response = exchange::handle(&gateway, &client, request).await;
             Ok::<_, Infallible>(response.map(|body| Watched { body, exchange }))
         })
