@@ -64,24 +64,9 @@ impl Recorder {
         let entry = Entry {
             exchange_id: id.to_owned(),
             started_at: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
-            duration: 0,
             method: method.to_owned(),
             path,
-            status: None,
-            outcome: Outcome::Cancelled,
-            route: None,
-            principal: None,
-            dialect: None,
-            streaming: false,
-            requested_model: None,
-            model: None,
-            provider: None,
-            input_tokens: None,
-            output_tokens: None,
-            request_bytes: 0,
-            response_bytes: 0,
-            error: None,
-            notes: Vec::new(),
+            ..blank()
         };
         Self {
             entry,
@@ -158,7 +143,7 @@ impl Recorder {
         self.entry.response_bytes = self.entry.response_bytes.saturating_add(bytes as u64);
     }
 
-    /// The exchange has ended; nothing is recorded after this.
+    /// The exchange has ended; nothing is recorded after this, nor what was known.
     pub fn finish(&mut self, outcome: Outcome) {
         if std::mem::replace(&mut self.finished, true) {
             return;
@@ -183,9 +168,39 @@ impl Recorder {
             outcome = ?e.outcome, duration_us = e.duration, error = e.error.as_deref(),
             "exchange ended"
         );
-        for logger in &self.loggers {
-            logger.offer(&self.entry);
+        let Some((last, others)) = self.loggers.split_last() else {
+            return;
+        };
+        for logger in others {
+            logger.offer(self.entry.clone());
         }
+        last.offer(std::mem::replace(&mut self.entry, blank()));
+    }
+}
+
+/// A record of nothing.
+fn blank() -> Entry {
+    Entry {
+        exchange_id: String::new(),
+        started_at: 0,
+        duration: 0,
+        method: String::new(),
+        path: String::new(),
+        status: None,
+        outcome: Outcome::Cancelled,
+        route: None,
+        principal: None,
+        dialect: None,
+        streaming: false,
+        requested_model: None,
+        model: None,
+        provider: None,
+        input_tokens: None,
+        output_tokens: None,
+        request_bytes: 0,
+        response_bytes: 0,
+        error: None,
+        notes: Vec::new(),
     }
 }
 
@@ -245,8 +260,8 @@ impl Logger {
         Arc::ptr_eq(&self.plugin, plugin) && self.on_failure == on_failure
     }
 
-    fn offer(&self, entry: &Entry) {
-        let Err(refused) = self.queue.try_send(entry.clone()) else {
+    fn offer(&self, entry: Entry) {
+        let Err(refused) = self.queue.try_send(entry) else {
             return;
         };
         let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;

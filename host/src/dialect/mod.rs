@@ -96,8 +96,8 @@ pub trait Dialect: Send + Sync {
         texts
     }
 
-    /// Pointers to the members that limit the output tokens of one choice; a
-    /// request without any is limited by setting the first.
+    /// The members that limit the output tokens of one choice; a request without
+    /// any is limited by setting the first.
     fn output_limits(&self) -> &'static [&'static str];
 
     /// The largest number of output tokens that one choice may have, by
@@ -106,14 +106,14 @@ pub trait Dialect: Send + Sync {
         token_limit(
             self.output_limits()
                 .iter()
-                .filter_map(|pointer| body.pointer(pointer)),
+                .filter_map(|name| body.get(name)),
         )
     }
 
-    /// Pointers to every member that must be written to set the limit: those
-    /// that the body has, or the dialect's preferred one.
-    fn max_output_tokens_pointers(&self, body: &Value) -> Vec<&'static str> {
-        request::limit_pointers(self.output_limits(), body)
+    /// Every member that must be written to set the limit: those that the body
+    /// has, or the dialect's preferred one.
+    fn max_output_tokens_members(&self, body: &Value) -> Vec<&'static str> {
+        request::limit_members(self.output_limits(), body)
     }
 
     /// How many choices the request asks for, at least 1.

@@ -55,15 +55,15 @@ pub(super) fn choice_count(n: Option<&Value>) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX).max(1)
 }
 
-/// See [`super::Dialect::max_output_tokens_pointers`]. A member that is `null`
-/// is as good as absent.
-pub(super) fn limit_pointers(limits: &'static [&'static str], body: &Value) -> Vec<&'static str> {
-    let present = |pointer: &&str| body.pointer(pointer).is_some_and(|value| !value.is_null());
-    let pointers: Vec<&str> = limits.iter().copied().filter(present).collect();
-    if pointers.is_empty() {
+/// See [`super::Dialect::max_output_tokens_members`]. A member that is `null` is
+/// as good as absent.
+pub(super) fn limit_members(limits: &'static [&'static str], body: &Value) -> Vec<&'static str> {
+    let present = |name: &&str| body.get(*name).is_some_and(|value| !value.is_null());
+    let members: Vec<&str> = limits.iter().copied().filter(present).collect();
+    if members.is_empty() {
         limits.iter().copied().take(1).collect()
     } else {
-        pointers
+        members
     }
 }
 

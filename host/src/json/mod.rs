@@ -222,7 +222,7 @@ impl Json {
         value.string().map(Cow::into_owned)
     }
 
-    fn find(&self, steps: &[String]) -> Option<Node<'_>> {
+    fn find(&self, steps: &[Cow<'_, str>]) -> Option<Node<'_>> {
         let mut steps = steps.iter();
         steps.try_fold(self.root()?, |value, step| value.step(step))
     }
@@ -239,8 +239,8 @@ impl Json {
         let (parent, last) = self.parent(pointer, &steps)?;
         let comma = if parent.is_empty() { "" } else { "," };
         let addition = match parent.kind() {
-            Kind::Object => format!("{comma}{}:{json}", Value::from(last.as_str())),
-            Kind::Array if last == "-" || *last == parent.elements().count().to_string() => {
+            Kind::Object => format!("{comma}{}:{json}", Value::from(last)),
+            Kind::Array if last == "-" || last == parent.elements().count().to_string() => {
                 format!("{comma}{json}")
             }
             _ => return Err(EditError::Absent(pointer.to_owned())),
@@ -271,7 +271,7 @@ impl Json {
         // Each entry with whether it goes, and the place where it ends.
         let entries: Vec<(bool, usize)> = if parent.is_object() {
             let members = parent.members();
-            let entry = |(key, value): (Cow<'_, str>, Node<'_>)| (key == **last, value.range().end);
+            let entry = |(key, value): (Cow<'_, str>, Node<'_>)| (key == last, value.range().end);
             members.map(entry).collect()
         } else {
             let entry = |e: Node<'_>| (e.range() == value.range(), e.range().end);
@@ -307,8 +307,8 @@ impl Json {
     fn parent<'s>(
         &self,
         pointer: &str,
-        steps: &'s [String],
-    ) -> Result<(Node<'_>, &'s String), EditError> {
+        steps: &'s [Cow<'s, str>],
+    ) -> Result<(Node<'_>, &'s str), EditError> {
         let absent = || EditError::Absent(pointer.to_owned());
         let (last, above) = steps.split_last().ok_or_else(absent)?;
         match self.find(above) {
@@ -355,13 +355,13 @@ impl Json {
 }
 
 /// The steps of an RFC 6901 pointer, unescaped.
-fn steps(pointer: &str) -> Result<Vec<String>, EditError> {
+fn steps(pointer: &str) -> Result<Vec<Cow<'_, str>>, EditError> {
     let bad = || EditError::Pointer(pointer.chars().take(256).collect());
     if pointer.is_empty() {
         return Ok(Vec::new());
     }
     let rest = pointer.strip_prefix('/').ok_or_else(bad)?;
-    let steps: Vec<String> = rest
+    let steps: Vec<_> = rest
         .split('/')
         .map(unescaped)
         .collect::<Option<_>>()
@@ -373,7 +373,10 @@ fn steps(pointer: &str) -> Result<Vec<String>, EditError> {
     }
 }
 
-fn unescaped(step: &str) -> Option<String> {
+fn unescaped(step: &str) -> Option<Cow<'_, str>> {
+    if !step.contains('~') {
+        return Some(Cow::Borrowed(step));
+    }
     let mut out = String::with_capacity(step.len());
     let mut chars = step.chars();
     while let Some(c) = chars.next() {
@@ -386,7 +389,7 @@ fn unescaped(step: &str) -> Option<String> {
             c => c,
         });
     }
-    Some(out)
+    Some(Cow::Owned(out))
 }
 
 fn valid_value<'v>(pointer: &str, json: &'v str) -> Result<&'v str, EditError> {

@@ -202,9 +202,9 @@ impl HostRequest for State {
                 return Err("the body is in no dialect that the host knows".to_owned());
             };
             let mut edited = request.body.clone();
-            for pointer in dialect.max_output_tokens_pointers(body) {
+            for name in dialect.max_output_tokens_members(body) {
                 edited = edited
-                    .set(pointer, &tokens.to_string())
+                    .set(&format!("/{name}"), &tokens.to_string())
                     .map_err(|e| e.to_string())?;
             }
             request.body = edited;

@@ -55,11 +55,7 @@ impl Dialect for Chat {
     /// `max_output_tokens` is the Responses API's; servers that read requests
     /// leniently take it here too, so a limit must see it.
     fn output_limits(&self) -> &'static [&'static str] {
-        &[
-            "/max_completion_tokens",
-            "/max_tokens",
-            "/max_output_tokens",
-        ]
+        &["max_completion_tokens", "max_tokens", "max_output_tokens"]
     }
 
     fn choices(&self, body: &Value) -> u32 {
@@ -67,7 +63,8 @@ impl Dialect for Chat {
     }
 
     fn wants_usage_in_stream(&self, body: &Value) -> bool {
-        body.pointer("/stream_options/include_usage") == Some(&Value::Bool(true))
+        let options = body.get("stream_options");
+        options.and_then(|options| options.get("include_usage")) == Some(&Value::Bool(true))
     }
 
     fn to_hub(&self, body: &Value) -> Result<Hub, InvalidRequest> {

@@ -56,7 +56,7 @@ impl Dialect for Messages {
     }
 
     fn output_limits(&self) -> &'static [&'static str] {
-        &["/max_tokens"]
+        &["max_tokens"]
     }
 
     /// Usage is part of every stream.

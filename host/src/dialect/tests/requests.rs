@@ -267,72 +267,68 @@ fn bodies_that_are_no_requests_have_no_texts() {
 #[test]
 fn limits_count_by_every_name_and_however_they_are_written() {
     let cases = [
-        (json!({}), None, None, vec!["/max_completion_tokens"]),
+        (json!({}), None, None, vec!["max_completion_tokens"]),
         (
             json!({"max_tokens": 5}),
             Some(5),
             Some(5),
-            vec!["/max_tokens"],
+            vec!["max_tokens"],
         ),
         (
             json!({"max_tokens": 5, "max_completion_tokens": 9, "max_output_tokens": 7}),
             Some(9),
             Some(5),
-            vec![
-                "/max_completion_tokens",
-                "/max_tokens",
-                "/max_output_tokens",
-            ],
+            vec!["max_completion_tokens", "max_tokens", "max_output_tokens"],
         ),
         (
             json!({"max_tokens": 100.0}),
             Some(100),
             Some(100),
-            vec!["/max_tokens"],
+            vec!["max_tokens"],
         ),
         (
             json!({"max_tokens": 99.5}),
             Some(100),
             Some(100),
-            vec!["/max_tokens"],
+            vec!["max_tokens"],
         ),
         (
             json!({"max_tokens": 1e300}),
             Some(u64::MAX),
             Some(u64::MAX),
-            vec!["/max_tokens"],
+            vec!["max_tokens"],
         ),
         (
             json!({"max_tokens": "100"}),
             Some(100),
             Some(100),
-            vec!["/max_tokens"],
+            vec!["max_tokens"],
         ),
         (
             json!({"max_tokens": null}),
             None,
             None,
-            vec!["/max_completion_tokens"],
+            vec!["max_completion_tokens"],
         ),
         (
             json!({"max_tokens": -1, "max_completion_tokens": 5}),
             None,
             None,
-            vec!["/max_completion_tokens", "/max_tokens"],
+            vec!["max_completion_tokens", "max_tokens"],
         ),
-        (json!([]), None, None, vec!["/max_completion_tokens"]),
+        (json!([]), None, None, vec!["max_completion_tokens"]),
     ];
     let (chat, messages) = (
         by_name("openai.chat").unwrap(),
         by_name("anthropic.messages").unwrap(),
     );
-    for (body, of_chat, of_messages, pointers) in cases {
+    for (body, of_chat, of_messages, members) in cases {
         assert_eq!(chat.max_output_tokens(&body), of_chat, "{body}");
         assert_eq!(messages.max_output_tokens(&body), of_messages, "{body}");
-        assert_eq!(chat.max_output_tokens_pointers(&body), pointers, "{body}");
+        assert_eq!(chat.max_output_tokens_members(&body), members, "{body}");
         assert_eq!(
-            messages.max_output_tokens_pointers(&body),
-            ["/max_tokens"],
+            messages.max_output_tokens_members(&body),
+            ["max_tokens"],
             "{body}"
         );
     }
