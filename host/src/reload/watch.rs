@@ -97,14 +97,17 @@ impl Watching {
 }
 
 impl Known {
-    /// Whether there is reason to look. Not where another file of a directory
-    /// is written, as a logger's output is all the time; what else happens to
-    /// one may be what a file that matters is reached through.
+    /// Whether there is reason to look. Not where a file of another name is
+    /// written, as a logger's output is all the time; what else happens to one
+    /// may be what a file that matters is reached through. Names are compared
+    /// and not paths: of a directory that has two, notifications know one.
     fn concerns(&self, event: &notify::Event) -> bool {
         let closed = EventKind::Access(AccessKind::Close(AccessMode::Write));
         let written = matches!(event.kind, EventKind::Modify(ModifyKind::Data(_)));
         if written || event.kind == closed {
-            return event.need_rescan() || event.paths.iter().any(|path| self.files.contains(path));
+            let names = || self.files.iter().map(|file| file.file_name());
+            let known = |path: &PathBuf| names().any(|name| name == path.file_name());
+            return event.need_rescan() || event.paths.iter().any(known);
         }
         !event.kind.is_access()
     }
@@ -183,8 +186,10 @@ mod tests {
                 let path = Path::new("/etc/palisade").join(name);
                 known.concerns(&notify::Event::new(kind).add_path(path))
             };
-            let found = (concerns("proxy.toml"), concerns("exchanges.jsonl"));
-            assert_eq!(found, (matters, other), "{kind:?}");
+            let linked = "/opt/palisade/proxy.toml";
+            assert_eq!(concerns("proxy.toml"), matters, "{kind:?}");
+            assert_eq!(concerns(linked), matters, "{kind:?}");
+            assert_eq!(concerns("exchanges.jsonl"), other, "{kind:?}");
         }
     }
 }
