@@ -6,6 +6,6 @@ use std::pin::Pin;
 /// that was made on the stack, and moves all of it: kilobytes, in which little
 /// stands before it is polled.
 #[inline(always)]
-pub fn pinned<F>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
+pub fn in_place<F>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
     Box::into_pin(Box::write(Box::new_uninit(), make()))
 }

@@ -143,7 +143,8 @@ impl Recorder {
         self.entry.response_bytes = self.entry.response_bytes.saturating_add(bytes as u64);
     }
 
-    /// The exchange has ended; nothing is recorded after this, nor what was known.
+    /// The exchange has ended; nothing is recorded after this, and what
+    /// was is the last logger's.
     pub fn finish(&mut self, outcome: Outcome) {
         if std::mem::replace(&mut self.finished, true) {
             return;

@@ -129,7 +129,7 @@ async fn serve(
     recorder.entry().streaming = exchange.facts.streaming;
     // Its state is large, and would be moved with every exchange, those that
     // never come here included.
-    boxed::pinned(|| chain::run(client, pinned, exchange, request, recorder)).await
+    boxed::in_place(|| chain::run(client, pinned, exchange, request, recorder)).await
 }
 
 fn pin(generation: &Arc<Generation>, index: usize) -> Pinned {

@@ -119,21 +119,23 @@ struct Faults {
 static THREADS: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
-    /// What this thread has had when it was looked at last.
-    static LAST: Cell<Faults> = Cell::new(Faults {
-        thread: THREADS.fetch_add(1, Ordering::Relaxed),
-        count: 0,
-    });
-    /// How many calls of instances have been run on this thread.
+    /// What this thread has had when it was looked at last, and how many calls
+    /// of instances it had run then; none if it never was.
+    static LAST: Cell<(Faults, Option<u64>)> = Cell::new((
+        Faults {
+            thread: THREADS.fetch_add(1, Ordering::Relaxed),
+            count: 0,
+        },
+        None,
+    ));
+    /// How many calls of instances it has run.
     static RUNS: Cell<u64> = const { Cell::new(0) };
-    /// How many had been when it was looked at last.
-    static LOOKED: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
 impl Faults {
     /// Those of this thread that it was known to have had. It has had no fewer.
     fn last() -> Self {
-        LAST.get()
+        LAST.get().0
     }
 
     /// Those of this thread after a call that it has run; none if they do not
@@ -143,15 +145,14 @@ impl Faults {
         if !*TELL_OF_EVERY_PAGE {
             return None;
         }
-        if LOOKED.get().is_none_or(|looked| looked < run) {
-            let count = count()?;
-            LAST.set(Self {
-                count,
-                ..LAST.get()
-            });
-            LOOKED.set(Some(RUNS.get()));
+        let (last, looked) = LAST.get();
+        if looked.is_some_and(|looked| looked >= run) {
+            return Some(last);
         }
-        Some(LAST.get())
+        let count = count()?;
+        let now = Self { count, ..last };
+        LAST.set((now, Some(RUNS.get())));
+        Some(now)
     }
 }
 
@@ -327,15 +328,15 @@ mod tests {
             assert_eq!(guest.told(&mut written), all);
         }
         // Both have run when the faults are counted for the one.
-        let before = LOOKED.get();
+        let (_, before) = LAST.get();
         for used in [&mut others, &mut written] {
             used.begin();
             used.ran(true);
         }
         other.told(&mut others);
-        let looked = LOOKED.get();
+        let looked = LAST.get();
         guest.told(&mut written);
-        assert!(before < looked && LOOKED.get() == looked);
+        assert!(before < looked.1 && LAST.get() == looked);
     }
 
     #[test]

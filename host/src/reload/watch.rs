@@ -79,7 +79,7 @@ impl Watching {
         }
         self.directories = directories;
         let mut known = locked(&self.known);
-        known.open.retain(|file, _| names.contains(file));
+        known.open.retain(|file, _| has_name_of(file, &names));
         known.files = names;
     }
 
@@ -99,21 +99,22 @@ impl Watching {
 impl Known {
     /// Whether there is reason to look. Not where a file of another name is
     /// written, as a logger's output is all the time; what else happens to one
-    /// may be what a file that matters is reached through. Names are compared
-    /// and not paths: of a directory that has two, notifications know one.
+    /// may be what a file that matters is reached through.
     fn concerns(&self, event: &notify::Event) -> bool {
         let closed = EventKind::Access(AccessKind::Close(AccessMode::Write));
         let written = matches!(event.kind, EventKind::Modify(ModifyKind::Data(_)));
         if written || event.kind == closed {
-            let names = || self.files.iter().map(|file| file.file_name());
-            let known = |path: &PathBuf| names().any(|name| name == path.file_name());
-            return event.need_rescan() || event.paths.iter().any(known);
+            return event
+                .paths
+                .iter()
+                .any(|path| has_name_of(path, &self.files));
         }
         !event.kind.is_access()
     }
 
     fn note(&mut self, event: &notify::Event) {
-        for path in event.paths.iter().filter(|path| self.files.contains(*path)) {
+        let files = &self.files;
+        for path in event.paths.iter().filter(|path| has_name_of(path, files)) {
             match event.kind {
                 EventKind::Modify(ModifyKind::Data(_)) => {
                     self.open.insert(path.clone(), Instant::now());
@@ -127,6 +128,14 @@ impl Known {
             }
         }
     }
+}
+
+/// Whether it has the name of one of these files. Paths are not compared: of a
+/// directory that has two, notifications know one.
+fn has_name_of(path: &Path, files: &BTreeSet<PathBuf>) -> bool {
+    files
+        .iter()
+        .any(|file| file.file_name() == path.file_name())
 }
 
 fn locked(known: &Mutex<Known>) -> std::sync::MutexGuard<'_, Known> {
@@ -190,6 +199,25 @@ mod tests {
             assert_eq!(concerns("proxy.toml"), matters, "{kind:?}");
             assert_eq!(concerns(linked), matters, "{kind:?}");
             assert_eq!(concerns("exchanges.jsonl"), other, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_being_written_until_it_is_closed_by_whatever_name() {
+        let written = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+        let closed = EventKind::Access(AccessKind::Close(AccessMode::Write));
+        let mut known = Known {
+            files: BTreeSet::from(["/etc/palisade/proxy.toml".into()]),
+            ..Known::default()
+        };
+        for (kind, name, open) in [
+            (written, "/etc/palisade/exchanges.jsonl", 0),
+            (written, "/opt/palisade/proxy.toml", 1),
+            (written, "/opt/palisade/proxy.toml", 1),
+            (closed, "/opt/palisade/proxy.toml", 0),
+        ] {
+            known.note(&notify::Event::new(kind).add_path(name.into()));
+            assert_eq!(known.open.len(), open, "{kind:?} {name}");
         }
     }
 }

@@ -84,7 +84,7 @@ pub(super) async fn serve(serving: Serving, stream: TcpStream) {
         let exchange = UnderWay::begin(&counted);
         // hyper keeps room for what this returns as long as the connection is
         // there, and an answer may take long: kilobytes for each.
-        boxed::pinned(|| async move {
+        boxed::in_place(|| async move {
             let response = exchange::handle(&gateway, &client, request).await;
             Ok::<_, Infallible>(response.map(|body| Watched { body, exchange }))
         })
