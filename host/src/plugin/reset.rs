@@ -5,8 +5,7 @@
 //! (`tie`); the host finds out which pages have been written to (`pages`). What
 //! the host keeps for the instance is made anew. An instance is taken down
 //! instead, as if there were no such thing, if anything is not as it has to
-//! be: it has grown its memory, keeps a handle, or has used more of the host
-//! than messages.
+//! be: it has grown its memory, keeps a handle, or has had many.
 
 use futures_util::FutureExt;
 use wasmtime::bail;
@@ -98,11 +97,11 @@ impl Running {
         Some(())
     }
 
-    /// How many handles it has been given, if it has had nothing but those on
-    /// messages, and not too many.
+    /// How many handles it has been given at the most, if it holds none of them
+    /// and there were not too many.
     fn handles(&self) -> Option<u32> {
         let state = self.store.data();
-        (state.only_messages() && state.handles <= MAX_HANDLES).then_some(state.handles)
+        (state.holds_nothing() && state.handles <= MAX_HANDLES).then_some(state.handles)
     }
 
     /// Drops what the host holds of the plugin's own. Destructors are the

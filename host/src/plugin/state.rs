@@ -35,7 +35,7 @@ pub struct State {
     pub(super) edits: u32,
     /// Slices of CPU time that the call under way has used.
     pub(super) slices: u32,
-    /// Handles that it has been given in this exchange, of messages.
+    /// How many handles it has been given in this exchange, at the most.
     pub(super) handles: u32,
     /// Lines that it has logged in this exchange.
     pub(super) logged: Arc<AtomicU32>,
@@ -80,10 +80,16 @@ impl State {
         };
     }
 
-    /// Whether nothing of the host has been used but messages, and nothing of
-    /// them is held. What grants give is not looked at: there must be none.
-    pub(super) fn only_messages(&self) -> bool {
-        self.wasi.is_none() && self.table.is_empty()
+    /// Whether it holds nothing of the host's. What grants give is not looked
+    /// at: there must be none.
+    pub(super) fn holds_nothing(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// A function of WASI is called. Of those that every plugin may call, none
+    /// gives more than one handle: there are no directories, and no sockets.
+    fn calls_wasi(&mut self) {
+        self.handles = self.handles.saturating_add(1);
     }
 
     /// Puts a message, or a part of one, where the plugin gets a handle on it.
@@ -116,12 +122,14 @@ impl State {
 
 impl IoView for State {
     fn table(&mut self) -> &mut ResourceTable {
+        self.calls_wasi();
         &mut self.table
     }
 }
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.calls_wasi();
         let output = |stream| {
             let kept = (self.logged.clone(), self.held.clone());
             GuestOutput::new(self.terms.clone(), stream, kept, self.rehearsal)
