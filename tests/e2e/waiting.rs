@@ -48,6 +48,40 @@ async fn an_instance_is_put_back_if_it_can_be() {
     }
 }
 
+/// A logger that gives the host's output back after each batch is put back too,
+/// however many records there are in one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_logger_is_put_back_after_each_batch() {
+    let manifest = r#"
+        [plugins.echo]
+        source = "builtin:provider-echo"
+        [plugins.logger]
+        source = "builtin:logger"
+        output = "log.jsonl"
+        [[routes]]
+        name = "all"
+        provider = "echo"
+        loggers = ["logger"]
+        "#;
+    let palisade = Palisade::start(manifest).await;
+    let mut sent = 0;
+    for batch in [1, 2, 300, 1, 40] {
+        let body = chat("m", "x");
+        let asked = (0..batch).map(|_| post_json(&palisade.url, CHAT, &body));
+        futures_util::future::join_all(asked).await;
+        sent += batch;
+        let records = palisade.records(sent).await;
+        let mut ids: Vec<_> = records
+            .iter()
+            .map(|record| &record["exchange_id"])
+            .collect();
+        ids.sort_by_key(|id| id.as_str());
+        ids.dedup();
+        assert_eq!(ids.len(), sent, "each exchange has its own record");
+    }
+    assert_eq!(made(&palisade, "logger"), 1);
+}
+
 /// What waits for exchanges of a generation that is replaced has no place in
 /// the pool any more.
 #[tokio::test(flavor = "multi_thread")]

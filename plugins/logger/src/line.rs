@@ -4,9 +4,7 @@
 //! `wit/0.1.0/stages.wit`), in snake case; what an entry does not have is left
 //! out. `time` is `started-at` in RFC 3339, and `duration_us` says its unit.
 
-use std::collections::BTreeMap;
-
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::exports::palisade::plugin::log_sink::{Entry, Outcome};
 use crate::time::rfc3339;
@@ -42,13 +40,16 @@ struct Line<'a> {
     response_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    notes: BTreeMap<&'a str, &'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty", serialize_with = "object")]
+    notes: &'a [(String, String)],
 }
+
+/// What a line takes, in bytes, if nothing in it is unusually long.
+const USUAL: usize = 512;
 
 /// One line of JSON for each entry, each with its line feed.
 pub fn render(entries: &[Entry]) -> Vec<u8> {
-    let mut lines = Vec::new();
+    let mut lines = Vec::with_capacity(entries.len() * USUAL);
     for entry in entries {
         // Strings and numbers always have a JSON form, and memory takes all.
         let _ = serde_json::to_writer(&mut lines, &line(entry));
@@ -83,12 +84,13 @@ fn line(entry: &Entry) -> Line<'_> {
         request_bytes: entry.request_bytes,
         response_bytes: entry.response_bytes,
         error: entry.error.as_deref(),
-        notes: entry
-            .notes
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.as_str()))
-            .collect(),
+        notes: &entry.notes,
     }
+}
+
+/// Writes what has a name each, and no name twice, as an object.
+fn object<S: Serializer>(members: &[(String, String)], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map(members.iter().map(|(name, value)| (name, value)))
 }
 
 #[cfg(test)]
