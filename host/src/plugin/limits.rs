@@ -147,6 +147,11 @@ impl Limiter {
         }
     }
 
+    /// Lets the instance have any memory from now on, which its engine bounds.
+    pub(super) fn lift(&mut self) {
+        self.memory.limit = usize::MAX;
+    }
+
     /// Whether the instance has used up half of its memory.
     pub(super) fn is_half_full(&self) -> bool {
         self.memory.used > self.memory.limit / 2

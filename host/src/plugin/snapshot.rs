@@ -10,6 +10,7 @@
 
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
 use wasmtime::Store;
 use wasmtime::component::{Instance as Linked, Lift, WasmList};
 use wasmtime_wizer::{ComponentInstanceState, Wizer};
@@ -86,26 +87,28 @@ pub(super) async fn take(
     };
     let running = instance.running().map_err(SnapshotError::Start)?;
     running.store.set_hostcall_fuel(usize::MAX);
-    let mut reader = Reader {
-        running,
-        failed: None,
-    };
-    let image = wizer.snapshot_component(&context, &mut reader).await;
-    if let Some(error) = reader.failed {
-        return Err(SnapshotError::Unreadable(format!("{error:#}")));
+    // What reads a memory takes a page more of it.
+    running.store.data_mut().limiter.lift();
+    let (failed, failure) = oneshot::channel();
+    let failed = Some(failed);
+    let mut reader = Reader { running, failed };
+    let image = wizer.snapshot_component(&context, &mut reader);
+    tokio::select! {
+        biased;
+        Ok(error) = failure => Err(SnapshotError::Unreadable(format!("{error:#}"))),
+        image = image => Ok((image.map_err(shape)?, outcomes)),
     }
-    Ok((image.map_err(shape)?, outcomes))
 }
 
 fn shape(error: wasmtime::Error) -> SnapshotError {
     SnapshotError::Shape(format!("{error:#}"))
 }
 
-/// Reads the state of an instrumented instance. The first error ends it: what
-/// is read after that does not matter.
+/// Reads the state of an instrumented instance. An error, which whoever reads
+/// does not expect, is told elsewhere, and the reading never ends.
 struct Reader<'r> {
     running: &'r mut Running,
-    failed: Option<wasmtime::Error>,
+    failed: Option<oneshot::Sender<wasmtime::Error>>,
 }
 
 impl Reader<'_> {
@@ -114,16 +117,15 @@ impl Reader<'_> {
         instance: &str,
         function: &str,
         take: impl FnOnce(&Store<State>, R) -> T,
-    ) -> Option<T> {
-        if self.failed.is_some() {
-            return None;
-        }
+    ) -> T {
         let Running { store, linked, .. } = &mut *self.running;
         match call(store, linked, instance, function).await {
-            Ok(result) => Some(take(store, result)),
+            Ok(result) => take(store, result),
             Err(error) => {
-                self.failed = Some(error);
-                None
+                if let Some(failed) = self.failed.take() {
+                    let _ = failed.send(error);
+                }
+                std::future::pending().await
             }
         }
     }
@@ -160,26 +162,20 @@ impl ComponentInstanceState for Reader<'_> {
     }
 
     async fn call_func_ret_s32(&mut self, instance: &str, function: &str) -> i32 {
-        let read = self.read(instance, function, |_, value: i32| value).await;
-        read.unwrap_or_default()
+        self.read(instance, function, |_, value: i32| value).await
     }
 
     async fn call_func_ret_s64(&mut self, instance: &str, function: &str) -> i64 {
-        let read = self.read(instance, function, |_, value: i64| value).await;
-        read.unwrap_or_default()
+        self.read(instance, function, |_, value: i64| value).await
     }
 
     async fn call_func_ret_f32(&mut self, instance: &str, function: &str) -> u32 {
-        let read = self
-            .read(instance, function, |_, value: f32| value.to_bits())
-            .await;
-        read.unwrap_or_default()
+        self.read(instance, function, |_, value: f32| value.to_bits())
+            .await
     }
 
     async fn call_func_ret_f64(&mut self, instance: &str, function: &str) -> u64 {
-        let read = self
-            .read(instance, function, |_, value: f64| value.to_bits())
-            .await;
-        read.unwrap_or_default()
+        self.read(instance, function, |_, value: f64| value.to_bits())
+            .await
     }
 }
