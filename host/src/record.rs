@@ -25,10 +25,10 @@ const BATCH: usize = 256;
 
 /// How long a batch waits for more records, and how often it is looked at while
 /// it has to wait longer: to be woken by each record would cost each exchange a
-/// call of the kernel. A batch costs its logger an instance and wakes the thread
-/// that writes, whatever is in it; and exchanges wait for the core that writes
-/// it, for longer the more there is. Shorter waits made exchanges dearer, longer
-/// ones the last of a hundred slower.
+/// call of the kernel. A batch wakes two threads, whatever is in it, one that has
+/// its logger called and one that writes; and exchanges wait for the core that
+/// does so, for longer the more there is. Shorter waits made exchanges dearer,
+/// longer ones the last of a hundred slower.
 const BATCH_WAIT: Duration = Duration::from_millis(5);
 
 /// A logger rests so many times as long as its last batch took, within a bound:

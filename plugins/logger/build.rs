@@ -1,10 +1,9 @@
-//! Links the component with memory for the largest batch from the beginning.
-//!
-//! An instance whose memory has grown is not put back.
+//! Links the component with memory for a batch from the beginning: an instance
+//! whose memory has grown is not put back.
 
-/// In bytes: a megabyte for the stack, and as much for the 256 records of a
-/// batch, of which each may take 4 KiB.
-const MEMORY: usize = 2 << 20;
+/// In bytes, as much as the least limit that a manifest may set. A quarter is
+/// the stack; the rest is enough for 256 records of two kilobytes each.
+const MEMORY: usize = 1 << 20;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

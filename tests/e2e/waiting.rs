@@ -49,7 +49,8 @@ async fn an_instance_is_put_back_if_it_can_be() {
 }
 
 /// A logger that gives the host's output back after each batch is put back too,
-/// however many records there are in one.
+/// however many records there are in one, and with the least memory that a
+/// plugin can be given.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_logger_is_put_back_after_each_batch() {
     let manifest = r#"
@@ -58,12 +59,14 @@ async fn a_logger_is_put_back_after_each_batch() {
         [plugins.logger]
         source = "builtin:logger"
         output = "log.jsonl"
+        limits = { memory = "1MiB" }
         [[routes]]
         name = "all"
         provider = "echo"
         loggers = ["logger"]
         "#;
-    let palisade = Palisade::start(manifest).await;
+    // Of its own, so that nobody else's instance asks for the place.
+    let palisade = Palisade::with_instances(manifest, 1024).await;
     let mut sent = 0;
     for batch in [1, 2, 300, 1, 40] {
         let body = chat("m", "x");

@@ -41,8 +41,8 @@ impl Guest for Plugin {
         let mut output = get_stdout();
         entries
             .chunks(AT_ONCE)
-            // Whole lines each time: those of several plugins that share a file
-            // do not interleave.
+            // Lines are whole, since the host lets nothing go before the end of
+            // the call: those of several plugins in one file do not interleave.
             .try_for_each(|entries| output.write_all(&line::render(entries)))
             .and_then(|()| Write::flush(&mut output))
             .map_err(|error| Problem {
