@@ -22,28 +22,31 @@ fn made(palisade: &Palisade, name: &str) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_is_put_back_if_it_can_be() {
     let granted = "grants = [\"clocks\", \"random\"]";
-    // Of how many bytes is the text?
+    // Of what is the text, and of how much?
     let cases = [
-        ("memory-reader", "", 10, true),
-        ("memory-reader", "instances = \"fresh\"", 10, false),
-        ("memory-reader", "", 1 << 20, false),
-        ("guard", "config = { redact = [\"secret\"] }", 10, true),
-        ("spy", "", 10, false),
-        ("misbehaving", granted, 10, false),
+        ("memory-reader", "", 'x', 10, true),
+        ("memory-reader", "instances = \"fresh\"", 'x', 10, false),
+        ("memory-reader", "", 'x', 1 << 20, false),
+        ("memory-reader", "", '!', 10, true),
+        // More handles than are looked for.
+        ("memory-reader", "", '!', 100, false),
+        ("guard", "config = { redact = [\"secret\"] }", 'x', 10, true),
+        ("spy", "", 'x', 10, false),
+        ("misbehaving", granted, 'x', 10, false),
     ];
-    for (name, lines, length, put_back) in cases {
+    for (name, lines, letter, length, put_back) in cases {
         let palisade = behind(name, lines).await;
         // What was told of the first twenty has to serve for the others.
         for number in 0..40 {
-            let body = chat("m", &"x".repeat(length + number % 20));
-            let got = post_json(&palisade.url, CHAT, &body).await;
+            let text = String::from(letter).repeat(length + number % 20);
+            let got = post_json(&palisade.url, CHAT, &chat("m", &text)).await;
             assert_eq!(got.status, 200, "{name} {lines}: {}", got.text);
         }
         let made = made(&palisade, "it");
         assert_eq!(
             made < 40,
             put_back,
-            "{name} {lines} {length}: {made} were made"
+            "{name} {lines} {length} {letter}: {made} were made"
         );
     }
 }

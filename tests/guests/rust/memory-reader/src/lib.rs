@@ -8,7 +8,8 @@
 //! that every later instance begins with.
 //!
 //! It also marks a page of its memory for each request, another one for another
-//! length of the body, and refuses a request whose page has a mark already.
+//! length of the body, and refuses a request whose page has a mark already. And
+//! it asks for its output once for each exclamation mark, and keeps none of them.
 
 wit_bindgen::generate!({
     path: "../../../../wit/0.1.0",
@@ -57,6 +58,9 @@ impl Guest for Filter {
             exchange: request.exchange().id(),
             body: request.body(),
         };
+        for _ in seen.body.iter().filter(|byte| **byte == b'!') {
+            drop(wasip2::cli::stdout::get_stdout());
+        }
         let page = seen.body.len() % PAGES;
         let is_marked = FIELD.0[page * PAGE].swap(1, Ordering::Relaxed) != 0;
         let calls = CALLS.fetch_add(1, Ordering::Relaxed);
