@@ -57,13 +57,28 @@ impl<S: Simd> Block<S> {
         self.0.simd_lt(b' ').to_bitmask()
     }
 
-    /// The letters of the escapes that most texts have no others than, with the
-    /// quote and the backslash: those of a line break and of a tab.
+    /// What follows the backslash in the escapes that most texts have no others
+    /// than: a quote, a backslash, a slash, or the letter of a line break, a form
+    /// feed or a tab.
     #[inline(always)]
-    pub fn letters(self) -> u64 {
-        (self.0.simd_eq(b'n') | self.0.simd_eq(b't')).to_bitmask()
+    pub fn plain_escapes(self) -> u64 {
+        let only = u8x64::block_splat(u8x16::from_slice(self.0.simd, &PLAIN_ESCAPES));
+        let only = only.swizzle_dyn_within_blocks(self.0 & 0x0f);
+        self.0.simd_eq(only).to_bitmask()
     }
 }
+
+/// The byte of [`Block::plain_escapes`] that has these four low bits; where there
+/// is none, one that has others.
+const PLAIN_ESCAPES: [u8; NARROW] = {
+    let mut bytes = [0xff; NARROW];
+    let mut plain = br#""\/nft"#.as_slice();
+    while let [byte, rest @ ..] = plain {
+        bytes[(*byte & 0x0f) as usize] = *byte;
+        plain = rest;
+    }
+    bytes
+};
 
 /// Of backslashes those that begin an escape, if the first byte of the block
 /// does not end one: in a run of them every other.
@@ -95,7 +110,7 @@ mod tests {
             (Block::backslashes, |byte| byte == b'\\'),
             (Block::unusual, |byte| !(b' '..=b'~').contains(&byte)),
             (Block::controls, |byte| byte < b' '),
-            (Block::letters, |byte| matches!(byte, b'n' | b't')),
+            (Block::plain_escapes, |byte| br#""\/nft"#.contains(&byte)),
         ]
     }
 

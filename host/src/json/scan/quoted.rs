@@ -1,5 +1,7 @@
 //! Stepping over a string, sixty-four bytes at a time.
 
+use std::hint::cold_path;
+
 use fearless_simd::{Level, Simd, dispatch};
 
 use super::super::block::{self, Block};
@@ -49,11 +51,7 @@ struct Cursor<'b> {
 impl Cursor<'_> {
     #[inline(always)]
     fn string<S: Simd>(mut self, simd: S) -> Result<Quoted, NotJson> {
-        let (mut kind, mut is_plain) = (Kind::Plain, true);
-        // Whether the byte before a block begins an escape, as a bit. That the
-        // next block does not begin elsewhere for it lets a processor look at
-        // that before it knows.
-        let mut begun = 0;
+        let (mut escaping, mut is_plain) = (0, true);
         loop {
             let last;
             let bytes = match self.bytes[self.at..].first_chunk() {
@@ -64,42 +62,50 @@ impl Cursor<'_> {
                 }
             };
             let block = Block::of(simd, bytes);
-            let backslashes = block.backslashes();
-            let mut ends = block.quotes();
-            if (backslashes & before(ends)) | begun != 0 {
-                kind = Kind::Escaped;
-                let escapes = block::escapes(backslashes & !begun);
-                let escaped = escapes << 1 | begun;
-                let known = ends | backslashes | block.letters();
-                ends &= !escaped;
-                if escaped & !known & before(ends) != 0 {
-                    let (is_over, has_plain) = self.odd_block(block, begun)?;
-                    is_plain &= has_plain;
-                    if is_over {
-                        return Ok(self.ended(kind, is_plain));
-                    }
-                    begun = 0;
-                    continue;
+            let (quotes, backslashes) = (block.quotes(), block.backslashes());
+            // Done for each block: every other one of most texts has an escape,
+            // and for a processor to guess wrong which takes longer.
+            let escapes = block::escapes(backslashes);
+            let escaped = escapes << 1;
+            let ends = quotes & !escaped;
+            let own = before(ends);
+            escaping |= escapes & own;
+            if escaped & own & !block.plain_escapes() != 0 {
+                let (is_over, has_plain) = self.odd_block(block)?;
+                is_plain &= has_plain;
+                if is_over {
+                    return Ok(self.ended(escaping != 0, is_plain));
                 }
-                begun = escapes >> 63;
+                continue;
             }
-            if block.unusual() & before(ends) != 0 {
+            if block.unusual() & own != 0 {
                 is_plain = false;
-                if block.controls() & before(ends) != 0 {
+                if block.controls() & own != 0 {
                     return Err(NotJson);
                 }
             }
             if ends != 0 {
                 self.at += ends.trailing_zeros() as usize + 1;
-                return Ok(self.ended(kind, is_plain));
+                return Ok(self.ended(escaping != 0, is_plain));
             }
             self.at += block::WIDTH;
+            if escapes >> 63 != 0 {
+                // An escape that crosses the end is looked at in one piece. A
+                // processor that guesses that none does need not wait for this
+                // block to begin with the next.
+                cold_path();
+                self.at -= 1;
+            }
         }
     }
 
-    fn ended(&self, kind: Kind, is_plain_ascii: bool) -> Quoted {
+    fn ended(&self, has_escapes: bool, is_plain_ascii: bool) -> Quoted {
         Quoted {
-            kind,
+            kind: if has_escapes {
+                Kind::Escaped
+            } else {
+                Kind::Plain
+            },
             is_plain_ascii,
             end: self.at,
         }
@@ -108,14 +114,10 @@ impl Cursor<'_> {
     /// Steps over a block of a string with escapes of any kind; answers whether
     /// the string ends in it, and whether it is plain ASCII so far.
     #[inline(always)]
-    fn odd_block<S: Simd>(&mut self, block: Block<S>, begun: u64) -> Result<(bool, bool), NotJson> {
+    fn odd_block<S: Simd>(&mut self, block: Block<S>) -> Result<(bool, bool), NotJson> {
         let start = self.at;
         let (mut is_plain, mut is_over) = (true, false);
-        if begun != 0 {
-            is_plain = self.escape()?;
-        }
         let mut odd = block.quotes() | block.backslashes() | block.controls();
-        odd &= !first(self.at - start);
         while odd != 0 && !is_over {
             self.at = start + odd.trailing_zeros() as usize + 1;
             match self.bytes.get(self.at - 1) {
