@@ -219,14 +219,20 @@ impl LogRate {
     }
 }
 
+/// What an instance has written in one exchange, to both of its streams.
+#[derive(Debug, Default)]
+pub(super) struct Writing {
+    /// Lines that were logged.
+    pub(super) logged: AtomicU32,
+    pub(super) held: Held,
+}
+
 /// One of the two output streams of an instance.
 #[derive(Clone)]
 pub(super) struct GuestOutput {
     terms: Arc<Terms>,
     stream: Stream,
-    /// Lines that the instance has logged in this exchange.
-    logged: Arc<AtomicU32>,
-    held: Arc<Held>,
+    writing: Arc<Writing>,
     /// Whether what comes is thrown away, since the plugin only rehearses.
     rehearsal: bool,
     pending: Arc<Mutex<Pending>>,
@@ -265,18 +271,16 @@ impl Pending {
 }
 
 impl GuestOutput {
-    /// `logged` counts the lines of the exchange, of both streams together.
     pub(super) fn new(
         terms: Arc<Terms>,
         stream: Stream,
-        (logged, held): (Arc<AtomicU32>, Arc<Held>),
+        writing: Arc<Writing>,
         rehearsal: bool,
     ) -> Self {
         Self {
             terms,
             stream,
-            logged,
-            held,
+            writing,
             rehearsal,
             pending: Arc::default(),
         }
@@ -295,7 +299,7 @@ impl GuestOutput {
             return;
         }
         let most = self.terms.limits.output;
-        if self.writer().is_some() && self.held.take(bytes, most) {
+        if self.writer().is_some() && self.writing.held.take(bytes, most) {
             return;
         }
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
@@ -320,7 +324,7 @@ impl GuestOutput {
     fn log_line(&self, line: Vec<u8>) {
         let plugin = self.terms.name.as_str();
         let most = self.terms.limits.log;
-        let before = self.logged.fetch_add(1, Ordering::Relaxed);
+        let before = self.writing.logged.fetch_add(1, Ordering::Relaxed);
         if before >= most {
             if before == most {
                 tracing::warn!(target: "palisade::plugin", plugin, "limit of {most} lines was reached: the rest of its output is left out");

@@ -149,7 +149,7 @@ impl Running {
         .await?;
         let state = self.store.data_mut();
         state.exchange = None;
-        state.logged.store(0, Ordering::Relaxed);
+        state.writing().logged.store(0, Ordering::Relaxed);
         Ok(())
     }
 }

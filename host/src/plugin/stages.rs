@@ -354,14 +354,14 @@ impl Instance {
     /// returns `ok`: all of it or nothing.
     pub async fn write(&mut self, entries: &[Entry]) -> Result<(), CallError> {
         let guest = guest!(self, log_sink);
-        let held = self.running()?.store.data().held.clone();
-        held.begin();
+        let writing = self.running()?.store.data_mut().writing().clone();
+        writing.held.begin();
         let written = self
             .limited("write", async |running| {
                 guest.call_write(&mut running.store, entries).await
             })
             .await?;
-        let bytes = held.end();
+        let bytes = writing.held.end();
         written.map_err(|problem| self.problem("write", problem))?;
         self.well("write");
         self.plugin.terms.output.write(&bytes);

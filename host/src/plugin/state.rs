@@ -3,7 +3,6 @@
 //! and gone with it.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
 use wasmtime::component::{Resource, ResourceTable, ResourceTableError};
 use wasmtime::format_err;
@@ -15,7 +14,7 @@ use super::Terms;
 use super::engine::TICK;
 use super::grants::http::Http;
 use super::limits::Limiter;
-use super::output::{GuestOutput, Held, Stream};
+use super::output::{GuestOutput, Stream, Writing};
 use crate::message::Exchange;
 use crate::store::Memory;
 
@@ -37,11 +36,8 @@ pub struct State {
     pub(super) slices: u32,
     /// How many handles it has been given in this exchange, at the most.
     pub(super) handles: u32,
-    /// Lines that it has logged in this exchange.
-    pub(super) logged: Arc<AtomicU32>,
-    /// What it writes, while that may yet be in vain.
-    pub(super) held: Arc<Held>,
-    /// Made on first use: most calls never touch WASI.
+    /// Made on first use, as its WASI is: most calls never touch it.
+    writing: Option<Arc<Writing>>,
     wasi: Option<WasiCtx>,
     http: Http,
     /// The buckets of a rehearsal.
@@ -63,8 +59,7 @@ impl State {
             edits: 0,
             slices: 0,
             handles: 0,
-            logged: Arc::default(),
-            held: Arc::default(),
+            writing: None,
             wasi: None,
             scratch: None,
             limiter,
@@ -112,6 +107,11 @@ impl State {
         TICK * self.slices >= self.terms.limits.cpu.max(TICK)
     }
 
+    /// What it has written in this exchange.
+    pub(super) fn writing(&mut self) -> &Arc<Writing> {
+        self.writing.get_or_insert_default()
+    }
+
     /// The exchange of the call under way.
     pub(super) fn exchange(&mut self) -> wasmtime::Result<&mut Exchange> {
         self.exchange
@@ -130,11 +130,11 @@ impl IoView for State {
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         self.calls_wasi();
-        let output = |stream| {
-            let kept = (self.logged.clone(), self.held.clone());
-            GuestOutput::new(self.terms.clone(), stream, kept, self.rehearsal)
-        };
         let ctx = self.wasi.get_or_insert_with(|| {
+            let writing = self.writing.get_or_insert_default();
+            let output = |stream| {
+                GuestOutput::new(self.terms.clone(), stream, writing.clone(), self.rehearsal)
+            };
             WasiCtx::builder()
                 .stdout(output(Stream::Stdout))
                 .stderr(output(Stream::Stderr))

@@ -44,8 +44,9 @@ pub(in crate::plugin) struct Http {
 /// Where requests of one instance come out.
 pub(in crate::plugin) struct Hooks {
     terms: Arc<Terms>,
-    /// When requests of the call under way end at the latest.
-    deadline: Instant,
+    /// When requests of the call under way end at the latest; none of a plugin
+    /// that may make none.
+    deadline: Option<Instant>,
     /// Requests that it has made.
     requests: u32,
     rehearsal: bool,
@@ -60,7 +61,7 @@ impl Http {
         ctx.set_field_size_limit(MAX_FIELDS);
         let hooks = Hooks {
             terms,
-            deadline: Instant::now(),
+            deadline: None,
             requests: 0,
             rehearsal,
             held: None,
@@ -73,7 +74,7 @@ impl Http {
         let hooks = &mut self.hooks;
         // Most plugins make no requests, and need not know what time it is.
         if hooks.callout().is_some() {
-            hooks.deadline = Instant::now() + hooks.terms.limits.time + GRACE;
+            hooks.deadline = Some(Instant::now() + hooks.terms.limits.time + GRACE);
             hooks.requests = 0;
         }
     }
@@ -162,7 +163,7 @@ impl WasiHttpHooks for Hooks {
         _: Box<dyn Future<Output = Result<(), Code>> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
         let (head, body) = request.into_parts();
-        let deadline = self.deadline;
+        let deadline = self.deadline.unwrap_or_else(Instant::now);
         let (outgoing, origin) = match self.admit(&head) {
             Ok(admitted) => admitted,
             Err(code) => {
