@@ -42,11 +42,10 @@ pub fn scan(bytes: &Bytes) -> Result<Scanned, NotJson> {
     if bytes.len() > MAX_BYTES {
         return Err(NotJson);
     }
-    let text = ByteString::try_from(bytes.clone()).map_err(|_| NotJson)?;
     let mut scan = Scan {
-        text: &text,
         bytes,
         at: 0,
+        is_ascii: true,
         open: Vec::new(),
         keys: Vec::new(),
         spans: Vec::with_capacity(FEW_SPANS),
@@ -59,24 +58,43 @@ pub fn scan(bytes: &Bytes) -> Result<Scanned, NotJson> {
         return Err(NotJson);
     }
     let Scan {
-        spans, ambiguity, ..
+        spans,
+        ambiguity,
+        is_ascii,
+        ..
     } = scan;
     Ok(Scanned {
-        text,
+        text: text(bytes, is_ascii)?,
         spans,
         ambiguity,
     })
 }
 
+/// What has been stepped over, as text: JSON is UTF-8 (RFC 8259, section 8.1).
+fn text(bytes: &Bytes, is_ascii: bool) -> Result<ByteString, NotJson> {
+    if !is_ascii {
+        return ByteString::try_from(bytes.clone()).map_err(|_| NotJson);
+    }
+    debug_assert!(bytes.is_ascii());
+    #[expect(
+        unsafe_code,
+        reason = "each byte has been looked at, and most are ASCII"
+    )]
+    // SAFETY: all bytes are ASCII. Outside of strings a scan steps over no
+    // others; and of each string it knows whether it has others.
+    Ok(unsafe { ByteString::from_bytes_unchecked(bytes.clone()) })
+}
+
 struct Scan<'b> {
-    text: &'b str,
     bytes: &'b [u8],
     at: usize,
+    /// Whether all strings so far are of plain ASCII.
+    is_ascii: bool,
     /// The objects and arrays that are not closed yet, the outermost first.
     open: Vec<Open<'b>>,
     /// The keys of all open objects: each object's own are the last ones when
     /// it is the innermost.
-    keys: Vec<Cow<'b, str>>,
+    keys: Vec<Cow<'b, [u8]>>,
     spans: Vec<Span>,
     ambiguity: Option<Ambiguity>,
 }
@@ -91,7 +109,7 @@ struct Open<'b> {
     /// How many members have begun.
     count: usize,
     /// Its keys, once there are many.
-    many: Option<HashSet<Cow<'b, str>>>,
+    many: Option<HashSet<Cow<'b, [u8]>>>,
 }
 
 impl<'b> Scan<'b> {
@@ -180,6 +198,7 @@ impl<'b> Scan<'b> {
             end,
         } = quoted(self.bytes, start)?;
         self.at = end;
+        self.is_ascii &= is_plain_ascii;
         let span = Span::string(start..end, kind, is_plain_ascii);
         self.spans.push(span);
         Ok(kind)
@@ -262,21 +281,22 @@ impl<'b> Scan<'b> {
         Ok(())
     }
 
-    fn key(&mut self) -> Result<Cow<'b, str>, NotJson> {
+    fn key(&mut self) -> Result<Cow<'b, [u8]>, NotJson> {
         if self.peek() != Some(b'"') {
             return Err(NotJson);
         }
         let start = self.at;
         let kind = self.string()?;
-        let inner = &self.text[start + 1..self.at - 1];
-        Ok(match kind {
-            Kind::Escaped => Cow::Owned(unescaped(inner)),
-            _ => Cow::Borrowed(inner),
-        })
+        let inner = &self.bytes[start + 1..self.at - 1];
+        if kind != Kind::Escaped {
+            return Ok(Cow::Borrowed(inner));
+        }
+        let inner = std::str::from_utf8(inner).map_err(|_| NotJson)?;
+        Ok(Cow::Owned(unescaped(inner).into_bytes()))
     }
 
     /// Holds a key to those that its object has already.
-    fn compare(&mut self, key: Cow<'b, str>) -> Result<(), NotJson> {
+    fn compare(&mut self, key: Cow<'b, [u8]>) -> Result<(), NotJson> {
         let Some(open) = self.open.last_mut() else {
             return Err(NotJson);
         };
@@ -314,7 +334,8 @@ impl<'b> Scan<'b> {
                     .open
                     .get(i + 1)
                     .map_or(self.keys.len(), |next| next.keys);
-                let key = self.keys[..end].last().map_or("", |key| key.as_ref());
+                let key = self.keys[..end].last().map(|key| key.as_ref());
+                let key = String::from_utf8_lossy(key.unwrap_or_default());
                 pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
             } else {
                 pointer.push_str(&(open.count - 1).to_string());
@@ -350,8 +371,8 @@ impl<'b> Scan<'b> {
         }
         if exponent || self.at - start > MAX_DIGITS {
             // Whoever parses the body later must not find it out of range.
-            let number = &self.text[start..self.at];
-            serde_json::from_str::<serde_json::Value>(number).map_err(|_| NotJson)?;
+            let number = &self.bytes[start..self.at];
+            serde_json::from_slice::<serde_json::Value>(number).map_err(|_| NotJson)?;
         }
         Ok(Kind::Other)
     }

@@ -122,6 +122,28 @@ fn is_plain_ascii(json: &str, string: &str) -> bool {
 }
 
 #[test]
+fn what_is_not_ascii_is_seen_wherever_it_stands() {
+    for length in (0..70).chain([127, 128, 200]) {
+        for place in 0..=length {
+            for odd in ["é", "\u{7f}", "\n"] {
+                let (before, after) = ("a".repeat(place), "\\\"".repeat(length - place));
+                for text in [
+                    format!("[\"{before}{odd}{after}\"]"),
+                    format!("{{\"{before}{odd}{after}\":1}}"),
+                    format!("[{}{odd}{}]", " ".repeat(place), " ".repeat(length - place)),
+                ] {
+                    agrees(text.as_bytes());
+                    // And with half of a character.
+                    let mut bytes = text.into_bytes();
+                    bytes.retain(|byte| *byte != 0xa9);
+                    agrees(&bytes);
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn a_scan_agrees_with_a_parser() {
     let mut random = Random(0x5eed);
     for _ in 0..20_000 {
