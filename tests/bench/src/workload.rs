@@ -29,10 +29,17 @@ pub struct Case {
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let kilobytes = self.bytes as f64 / 1024.0;
-        let what = if self.streamed { "stream, " } else { "" };
+        if self.streamed {
+            f.write_str("stream, ")?;
+        }
+        // Halves are as many digits as a table has room for.
+        if self.bytes.is_multiple_of(512) {
+            write!(f, "{} KB", self.bytes as f64 / 1024.0)?;
+        } else {
+            write!(f, "{} bytes", self.bytes)?;
+        }
         let plural = if self.clients == 1 { "" } else { "s" };
-        write!(f, "{what}{kilobytes} KB, {} client{plural}", self.clients)?;
+        write!(f, ", {} client{plural}", self.clients)?;
         match self.rate {
             Some(rate) => write!(f, ", {rate}/s"),
             None => Ok(()),
@@ -123,6 +130,28 @@ fn prose(length: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_case_is_told_by_a_size_without_many_digits() {
+        let told = |bytes, streamed, clients, rate| {
+            let case = Case {
+                bytes,
+                streamed,
+                clients,
+                rate,
+            };
+            case.to_string()
+        };
+        assert_eq!(told(512, false, 1, None), "0.5 KB, 1 client");
+        assert_eq!(
+            told(100 << 10, true, 16, None),
+            "stream, 100 KB, 16 clients"
+        );
+        assert_eq!(
+            told(3000, false, 7, Some(4000)),
+            "3000 bytes, 7 clients, 4000/s"
+        );
+    }
 
     #[test]
     fn bodies_have_about_their_size() {
